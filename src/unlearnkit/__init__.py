@@ -1,0 +1,34 @@
+"""Unlearning in large language models: objectives as formulas, one measuring pass, scores that can be checked.
+
+The names below are imported when they are first used, so that `import unlearnkit` and `unlearnkit --help` stay quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0.dev0"
+
+_DOOR = {
+    "UserError": "unlearnkit.errors",
+    "Table": "unlearnkit.table",
+    "Task": "unlearnkit.tasks.base",
+    "load_task": "unlearnkit.tasks",
+    "parse_objective": "unlearnkit.objectives",
+    "UnlearnConfig": "unlearnkit.training.config",
+    "UnlearnTrainer": "unlearnkit.training.trainer",
+    "measure": "unlearnkit.measure",
+    "score_table": "unlearnkit.score",
+}
+__all__ = ["__version__", *_DOOR]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOOR:
+        raise AttributeError(f"module 'unlearnkit' has no attribute '{name}'")
+    return getattr(importlib.import_module(_DOOR[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,59 @@
+"""Waist 1: all that an objective may look at. The one place that masks and takes log-softmax."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class TokenStats(NamedTuple):
+    """What one model says of the scored tokens of a batch of answers.
+
+    logp    log-probability of each scored token in nats, zero elsewhere; (batch, tokens)
+    mask    True where a token is scored; (batch, tokens)
+    logits  of the position that predicts each scored token, kept only where a term asks; (batch, tokens, vocab)
+    hidden  hidden states of one layer at the scored tokens' positions, kept only where a term asks;
+            (batch, tokens, width)
+    """
+
+    logp: Tensor
+    mask: Tensor
+    logits: Tensor | None = None
+    hidden: Tensor | None = None
+
+    @property
+    def sequence(self) -> Tensor:
+        """log π(y|x): the sum of the scored tokens' log-probabilities, in nats; (batch,)."""
+        return self.logp.sum(-1)
+
+    @property
+    def length(self) -> Tensor:
+        """Number of scored tokens of each answer; (batch,)."""
+        return self.mask.sum(-1)
+
+
+class View(NamedTuple):
+    """One set of answers (forget, retain, alternate) as the model in training and the reference see it."""
+
+    policy: TokenStats
+    reference_stats: TokenStats | None = None
+
+    @property
+    def reference(self) -> TokenStats:
+        """The reference's statistics of the same tokens; an error where no term declared that it reads them."""
+        if self.reference_stats is None:
+            raise RuntimeError(
+                "this term reads the reference but does not say so; set `reference = \"tokens\"` (or \"logits\") in its class"
+            )
+        return self.reference_stats
+
+
+def token_logp(logits: Tensor, targets: Tensor) -> Tensor:
+    """log softmax(logits)[target] in float32, whatever the dtype of the model. (n, vocab), (n,) -> (n,)
+
+    >>> round(token_logp(torch.tensor([[0.0, 1.0]]), torch.tensor([1])).item(), 4)
+    -0.3133
+    """
+    return torch.log_softmax(logits.float(), dim=-1).gather(-1, targets[:, None]).squeeze(-1)
