@@ -1,0 +1,1 @@
+"""What a run leaves behind for others to check: records, keys, the ledger of events, Pith records. Needs no model."""
