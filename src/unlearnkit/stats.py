@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,15 @@ class TokenStats(NamedTuple):
     mask: Tensor
     logits: Tensor | None = None
     hidden: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> TokenStats:
+        """The same change applied to every part that is kept: a slice, or a move to another device."""
+        return TokenStats(
+            change(self.logp),
+            change(self.mask),
+            None if self.logits is None else change(self.logits),
+            None if self.hidden is None else change(self.hidden),
+        )
 
     @property
     def sequence(self) -> Tensor:
@@ -45,7 +55,7 @@ class View(NamedTuple):
         """The reference's statistics of the same tokens; an error where no term declared that it reads them."""
         if self.reference_stats is None:
             raise RuntimeError(
-                "this term reads the reference but does not say so; set `reference = \"tokens\"` (or \"logits\") in its class"
+                'this term reads the reference but does not say so; set `reference = "tokens"` (or "logits") in its class'
             )
         return self.reference_stats
 

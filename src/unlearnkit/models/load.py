@@ -43,7 +43,7 @@ def load_model(name: str, dtype: str = "float32", device: torch.device | None = 
     """
     _check_place(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=parse_dtype(dtype), use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as problem:
@@ -80,7 +80,7 @@ def new_model(config: dict[str, Any], tokenizer: Any, seed: int, device: torch.d
         ready = AutoConfig.for_model(kind, **{"vocab_size": len(tokenizer), **ids, **fields})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = AutoModelForCausalLM.from_config(ready, dtype=torch.float32)
+            model: Any = AutoModelForCausalLM.from_config(ready, dtype=torch.float32)  # type: ignore[no-untyped-call]
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise UserError(f"the model configuration cannot be built: {_first_line(problem)}") from None
     check_pair("the configuration", model, tokenizer)
@@ -91,7 +91,7 @@ def wrap_tokenizer(tokenizer_json: str, max_length: int) -> Any:
     """A tokeniser with <pad>, <bos> and <eos> from the JSON of the `tokenizers` library."""
     from tokenizers import Tokenizer
 
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=Tokenizer.from_str(tokenizer_json),
         pad_token="<pad>",
         bos_token="<bos>",

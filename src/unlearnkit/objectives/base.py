@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -35,6 +35,7 @@ class Term:
     paper: ClassVar[str] = ""
     reference: ClassVar[Need] = "none"
     policy: ClassVar[Need] = "tokens"
+    __call__: ClassVar[Callable[..., Tensor]]
 
     @property
     def reduction(self) -> Reduction:
@@ -44,8 +45,7 @@ class Term:
     @property
     def reads(self) -> tuple[str, ...]:
         """The views that `__call__` is given, in order."""
-        names = [name for name in inspect.signature(type(self).__call__).parameters if name != "self"]
-        return tuple(name for name in names if name in VIEWS)
+        return tuple(name for name in inspect.signature(type(self).__call__).parameters if name in VIEWS)
 
     @property
     def wants_statistic(self) -> bool:
@@ -60,10 +60,6 @@ class Term:
         """The weight of each value that `__call__` returns, from the masks of the views that it reads."""
         mask = masks[0]
         return mask.any(-1).float() if self.reduction == "examples" else mask.float()
-
-    def __call__(self, *views: View, **given: Any) -> Tensor:
-        """The losses; see the class."""
-        raise NotImplementedError
 
     def require_positive(self, *names: str) -> None:
         """Refuse hyperparameters that are not above zero; called by terms from `__post_init__`."""

@@ -84,8 +84,8 @@ def _number(node: ast.expr) -> float | None:
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             return float(value)
-        case ast.UnaryOp(op=ast.USub(), operand=inner) if (value := _number(inner)) is not None:
-            return -value
+        case ast.UnaryOp(op=ast.USub(), operand=inner) if (positive := _number(inner)) is not None:
+            return -positive
     return None
 
 

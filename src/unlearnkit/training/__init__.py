@@ -1,0 +1,1 @@
+"""Training: one trainer for every objective, whose numbers do not depend on how a step is cut."""
