@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import sys
 import types
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def test_the_method_that_the_guide_shows_is_one(monkeypatch: pytest.MonkeyPatch)
 
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     module = types.ModuleType("unlearnkit.objectives.capped")
-    monkeypatch.setitem(__import__("sys").modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, str(GUIDE), "exec"), module.__dict__)
     term = module.CappedAscent(cap=3)
     assert isinstance(term, Term)
