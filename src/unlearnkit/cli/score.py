@@ -1,0 +1,75 @@
+"""`unlearnkit score`: score a stored table or log, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from unlearnkit.score.metric import Score
+    from unlearnkit.score.suite import Scores
+
+Log = Annotated[Path, typer.Argument(help="table.parquet, eval_log_aggregated.json (TOFU, NPO) or TOFU_EVAL.json")]
+Reference = Annotated[Path | None, typer.Option(help="The retain model's table or log, measured on the same rows.")]
+Target = Annotated[Path | None, typer.Option(help="Table or log of the model before unlearning.")]
+Second = Annotated[Path | None, typer.Option(help="Another retain model's: the noise floor of forget quality.")]
+Attack = Annotated[Path | None, typer.Option(help="Table of the reference attack's model; else the retain model's.")]
+Protocol = Annotated[str, typer.Option(help="Whose conventions: unlearnkit, tofu or open-unlearning.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON of scores.json.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command()(score)
+
+
+def score(
+    table_or_log: Log,
+    reference: Reference = None,
+    target: Target = None,
+    second_retain: Second = None,
+    mia_reference: Attack = None,
+    protocol: Protocol = "unlearnkit",
+    json: AsJson = False,
+) -> None:
+    """Score a stored table or another tool's log: every metric, with its reason where it is missing."""
+    from unlearnkit.score import read_measurements, score_table
+
+    roles = {"second_retain": second_retain, "mia_reference": mia_reference}
+    scores = score_table(
+        read_measurements(table_or_log),
+        None if reference is None else read_measurements(reference),
+        protocol,
+        None if target is None else read_measurements(target),
+        {role: read_measurements(path) for role, path in roles.items() if path is not None},
+    )
+    if json:
+        print(as_json(scores))
+    else:
+        show(scores)
+
+
+def as_json(scores: Scores) -> str:
+    """The text of `scores.json`."""
+    import json
+
+    return json.dumps(scores.to_json(), indent=2, allow_nan=False)
+
+
+def show(scores: Scores) -> None:
+    """A table on the terminal: metric, value, interval, rows, direction or the reason why it is missing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", "value", "95 % interval", "rows", "direction, or why it is missing", box=None)
+    for name, score in scores.scores.items():
+        table.add_row(name, *_cells(score))
+    Console().print(table)
+
+
+def _cells(score: Score) -> tuple[str, str, str, str]:
+    value = "–" if score.value is None else f"{score.value:.4g}"
+    interval = "" if score.interval is None else f"{score.interval[0]:.4g} to {score.interval[1]:.4g}"
+    return value, interval, str(score.n) if score.n else "", score.reason or score.direction

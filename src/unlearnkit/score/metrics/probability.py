@@ -1,0 +1,54 @@
+"""How likely the model finds the true answers, a token."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from unlearnkit.score.measured import ANSWER, PERTURBED, Floats, Measured, Missing, finite
+from unlearnkit.score.metric import RowValues, SetMetric
+
+
+class Probability(SetMetric):
+    """mean over rows of p = exp(−ℓ(answer)); with options p / (p + Σ_j p_j).
+
+    ℓ is the mean negative log-probability of the answer's tokens, the final end-of-sequence token included. For real
+    authors and world facts, which are multiple choice, p is divided by its sum with the p_j of the wrong options, all
+    of them length-normalised, as the code of TOFU has it (its paper writes raw sequence probabilities).
+
+    >>> float(normalised(np.array([0.0]), np.array([[np.log(2), np.log(2)]]), 0.0)[0])
+    0.5
+    """
+
+    suffix = "probability"
+    blind = "Another wording of the same fact: a model that paraphrases scores low and knows everything."
+    paper = "arXiv:2401.06121, section 2.2"
+    options: ClassVar[tuple[str, ...]] = ("real_authors", "world_facts")
+
+    def rows(self, measured: Measured) -> RowValues:
+        """p of every row of the set, between 0 and 1."""
+        indices = measured.rows(self.split)
+        loss = finite(measured.loss(self.split, ANSWER, indices), self.split, ANSWER)
+        if self.split not in self.options:
+            return RowValues(indices, np.exp(-loss))
+        others = measured.perturbed_loss(self.split, indices)
+        if others.shape[1] == 0 or np.isnan(others[:, 0]).any():
+            raise Missing(f"some {self.split} row has no wrong options ({PERTURBED}0) to normalise over")
+        return RowValues(indices, normalised(loss, others, measured.protocol.epsilon))
+
+
+def normalised(loss: Floats, others: Floats, epsilon: float) -> Floats:
+    """p / (p + Σ_j p_j + ε) with p = exp(−loss); (rows,), (rows, options) -> (rows,). NaN: no such option.
+
+    With ε = 0 the sum is taken over differences of logarithms, so that it also holds where every p underflows.
+    """
+    if epsilon:
+        p = np.exp(-loss)
+        held: Floats = p / (p + np.nansum(np.exp(-others), axis=1) + epsilon)
+        return held
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio: Floats = 1 / (1 + np.nansum(np.exp(loss[:, None] - others), axis=1))
+    if np.isinf(loss).any():
+        ratio[np.isinf(loss)] = 0.0
+    return ratio
