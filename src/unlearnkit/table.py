@@ -29,15 +29,13 @@ SCHEMA = pa.schema(
         pa.field("tokens", pa.list_(pa.int32())),  # the scored tokens; null in tables made from others' logs
         pa.field("logp", pa.list_(pa.float32())),  # log-probability of each, in nats
         pa.field("greedy", pa.list_(pa.bool_())),  # is the token the argmax there?
-        pa.field(
-            "logp_mean", pa.list_(pa.float32())
-        ),  # mean of the log-probability under the model, over the vocabulary
+        pa.field("logp_mean", pa.list_(pa.float32())),  # mean log-probability under the model, over the vocabulary
         pa.field("logp_std", pa.list_(pa.float32())),  # and its standard deviation, as Min-K%++ wants them
         pa.field("ends", pa.bool_()),  # is the last scored token an end-of-sequence token?
         pa.field("prompt_length", pa.int64()),  # tokens before the answer
         pa.field("generation", pa.string()),  # what the model answers; null where it was not asked
         pa.field("generation_cut", pa.string()),  # the same cut where prompt and answer reach 200 tokens, if that cuts
-        pa.field("gradient_norm", pa.float64()),  # mean over tensors of the norm of the loss's gradient; null: not asked
+        pa.field("gradient_norm", pa.float64()),  # of the answer's mean loss, mean over tensors; null: not asked
     ]
 )
 
