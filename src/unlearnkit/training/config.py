@@ -20,7 +20,7 @@ class UnlearnConfig(TrainingArguments):
     """
 
     objective: str = field(default="npo(beta=0.1) + rt", metadata={"help": "what is minimised, as a formula"})
-    token_budget: int = field(default=4096, metadata={"help": "padded tokens of one forward pass"})
+    token_budget: int = field(default=2048, metadata={"help": "padded tokens of one forward pass"})
     pairing: str = field(default="epoch", metadata={"help": "epoch or frozen"})
 
     learning_rate: float = field(default=1e-5, metadata={"help": "the papers' learning rate"})

@@ -1,0 +1,125 @@
+"""Greedy generation that starts where the model leaves the gold answer.
+
+The teacher-forced pass has already said, for every prefix of the gold answer, which token greedy decoding takes next. So
+the greedy answer equals the gold answer up to the first mismatch: a memorised answer costs nothing, and any other answer
+is generated from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnkit.measure.one_pass import Scored
+from unlearnkit.models.forward import head_at
+from unlearnkit.text.batches import by_length
+from unlearnkit.text.template import Encoded
+
+
+def stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end an answer: the tokeniser's end of sequence and those of the model's generation settings."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    more = configured if isinstance(configured, list) else [configured]
+    return frozenset(int(token) for token in [tokenizer.eos_token_id, *more] if token is not None)
+
+
+def agreed_prefix(row: Encoded, scored: Scored, limit: int) -> tuple[list[int], bool]:
+    """The start of the greedy answer that the pass has already shown, and whether the answer ends there.
+
+    It is the gold answer up to the first mismatch and the token that greedy decoding takes instead.
+
+    >>> import numpy as np; none = np.zeros(3, dtype=np.float32)
+    >>> agreed_prefix(Encoded((9, 5, 6, 2), 1), Scored(none, np.array([5, 7, 2]), none, none), limit=10)
+    ([5, 7], False)
+    >>> agreed_prefix(Encoded((9, 5, 6, 2), 1), Scored(none, np.array([5, 6, 2]), none, none), limit=10)
+    ([5, 6, 2], True)
+    """
+    taken: list[int] = []
+    for gold, greedy in zip(row.answer, scored.argmax.tolist(), strict=True):
+        taken.append(greedy)
+        if gold != greedy:
+            return taken[:limit], len(taken) >= limit
+    return taken[:limit], True  # the last gold token is the end of the sequence
+
+
+def generate(
+    model: Any,
+    rows: Sequence[Encoded],
+    scored: Sequence[Scored],
+    *,
+    stops: frozenset[int],
+    max_new_tokens: int,
+    token_budget: int,
+    advance: Callable[[int], None] = lambda done: None,
+) -> list[list[int]]:
+    """The greedy answer to each row's prompt: token ids without the one that ended it, at most `max_new_tokens`."""
+    answers: list[list[int]] = []
+    open_places: list[int] = []
+    for place, (row, said) in enumerate(zip(rows, scored, strict=True)):
+        taken, done = agreed_prefix(row, said, max_new_tokens)
+        answers.append(taken)
+        if not done and taken[-1] not in stops:
+            open_places.append(place)
+    advance(len(rows) - len(open_places))
+    starts = [rows[place].prompt + tuple(answers[place]) for place in open_places]
+    room = [max_new_tokens - len(answers[place]) for place in open_places]
+    for batch in by_length([len(start) + left for start, left in zip(starts, room, strict=True)], 4 * token_budget):
+        more = _continue(model, [starts[number] for number in batch], [room[number] for number in batch], stops)
+        for number, tokens in zip(batch, more, strict=True):
+            answers[open_places[number]] += tokens
+        advance(len(batch))
+    return [_before_stop(tokens, stops) for tokens in answers]
+
+
+def _before_stop(tokens: list[int], stops: frozenset[int]) -> list[int]:
+    return next((tokens[:at] for at, token in enumerate(tokens) if token in stops), tokens)
+
+
+@torch.no_grad()
+def _continue(
+    model: Any, starts: Sequence[tuple[int, ...]], room: Sequence[int], stops: frozenset[int]
+) -> list[list[int]]:
+    """Greedy decoding from `starts`, each until a stop token or until its room is used; rows leave as they finish."""
+    device = next(model.parameters()).device
+    tokens, mask = _pad_left(starts, device)
+    positions = (mask.cumsum(-1) - 1).clamp_min(0)
+    out: list[list[int]] = [[] for _ in starts]
+    alive = list(range(len(starts)))
+    cache = None
+    while alive:
+        last = torch.arange(1, len(alive) + 1, device=device) * tokens.shape[1] - 1
+        with head_at(model, last):
+            reply = model(
+                input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            )
+        cache = reply.past_key_values
+        chosen = reply.logits.float().argmax(-1)
+        for number, token in zip(alive, chosen.tolist(), strict=True):
+            out[number].append(token)
+        stay = [
+            at for at, number in enumerate(alive) if out[number][-1] not in stops and len(out[number]) < room[number]
+        ]
+        if len(stay) < len(alive):
+            keep = torch.tensor(stay, dtype=torch.long, device=device)
+            alive = [alive[at] for at in stay]
+            if not alive:
+                break
+            cache.batch_select_indices(keep)
+            chosen, mask, positions = chosen[keep], mask[keep], positions[keep]
+        tokens = chosen[:, None]
+        mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
+        positions = positions[:, -1:] + 1
+    return out
+
+
+def _pad_left(starts: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
+    width = max(len(start) for start in starts)
+    tokens = torch.zeros(len(starts), width, dtype=torch.long)
+    mask = torch.zeros(len(starts), width, dtype=torch.long)
+    for place, start in enumerate(starts):
+        tokens[place, width - len(start) :] = torch.tensor(start)
+        mask[place, width - len(start) :] = 1
+    return tokens.to(device), mask.to(device)

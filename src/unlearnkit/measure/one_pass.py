@@ -1,0 +1,138 @@
+"""The teacher-forced pass: every answer once, every prompt once, the output head on answer positions only.
+
+All answers to one question share its prompt. Questions are taken together by the length of their prompt; the prompt goes
+through the model once, its cache is repeated for each answer, and only the answers follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlearnkit.models.forward import head_at
+from unlearnkit.text.batches import by_length
+from unlearnkit.text.template import Encoded
+
+# Vocabulary statistics are taken over this many logits at a time, whatever the batch: 8 MiB in float32 stay in a cache.
+_LOGITS_AT_ONCE = 2**21
+
+
+class Scored(NamedTuple):
+    """What the model says of one answer's tokens.
+
+    logp       log-probability of each token in nats; (tokens,)
+    argmax     the token that greedy decoding would have taken there; (tokens,)
+    logp_mean  E_{z ~ p}[log p(z)] over the vocabulary, the mean of Min-K%++ (arXiv:2404.02936); (tokens,)
+    logp_std   and its standard deviation; (tokens,)
+    """
+
+    logp: NDArray[np.float32]
+    argmax: NDArray[np.int64]
+    logp_mean: NDArray[np.float32]
+    logp_std: NDArray[np.float32]
+
+
+def default_budget(model: Any) -> int:
+    """Padded tokens of one batch: few on a CPU, where they fit its cache; on a GPU many, but logits below a gigabyte."""
+    weight = model.get_input_embeddings().weight
+    return 2048 if weight.device.type == "cpu" else int(max(256, min(16384, 2**28 // weight.shape[0])))
+
+
+@torch.no_grad()
+def score_answers(
+    model: Any, rows: Sequence[Encoded], token_budget: int, advance: Callable[[int], None] = lambda done: None
+) -> list[Scored]:
+    """One `Scored` for each row, in the order given; rows with the same prompt are found and run together.
+
+    advance  called with the number of rows done after each batch
+    """
+    out: list[Scored | None] = [None] * len(rows)
+    for places in _batches(rows, token_budget):
+        for place, scored in zip(places, _score_batch(model, [rows[place] for place in places]), strict=True):
+            out[place] = scored
+        advance(len(places))
+    return [scored for scored in out if scored is not None]
+
+
+def _batches(rows: Sequence[Encoded], token_budget: int) -> list[list[int]]:
+    """Places of rows in batches: prompts of one length together, a prompt's answers never apart from each other."""
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        by_prompt.setdefault(row.prompt, []).append(place)
+    by_width: dict[int, list[list[int]]] = {}
+    for prompt, places in by_prompt.items():
+        by_width.setdefault(len(prompt), []).append(places)
+    batches = []
+    for groups in by_width.values():
+        sizes = [len(group) * max(len(rows[place].ids) for place in group) for group in groups]
+        batches += [[place for group in chosen for place in groups[group]] for chosen in by_length(sizes, token_budget)]
+    return batches
+
+
+def _score_batch(model: Any, rows: Sequence[Encoded]) -> list[Scored]:
+    device = next(model.parameters()).device
+    inputs, mask = _answer_inputs(rows, device)
+    prefix = [row.prompt[:-1] for row in rows]
+    options: dict[str, Any] = {"attention_mask": mask, "use_cache": False}
+    if prefix[0]:
+        cache, shared = _prompt_cache(model, prefix, device)
+        options = {
+            "past_key_values": cache,
+            "attention_mask": torch.cat([torch.ones(len(rows), shared, dtype=mask.dtype, device=device), mask], dim=1),
+            "position_ids": (shared + torch.arange(inputs.shape[1], device=device)).expand_as(inputs),
+            "use_cache": True,
+        }
+    picked = mask.flatten().nonzero().squeeze(-1)
+    with head_at(model, picked):
+        logits = model(input_ids=inputs, **options).logits
+    targets = torch.tensor([token for row in rows for token in row.answer], device=device)
+    return _split(_statistics(logits, targets), [len(row.answer) for row in rows])
+
+
+def _answer_inputs(rows: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The prompt's last token and the answer but for its last: what the scored tokens are predicted from."""
+    widths = [len(row.answer) for row in rows]
+    inputs = torch.zeros(len(rows), max(widths), dtype=torch.long)
+    for place, row in enumerate(rows):
+        inputs[place, : widths[place]] = torch.tensor(row.ids[row.prompt_length - 1 : -1])
+    mask = (torch.arange(max(widths))[None, :] < torch.tensor(widths)[:, None]).long()
+    return inputs.to(device), mask.to(device)
+
+
+def _prompt_cache(model: Any, prefixes: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Any, int]:
+    """The cache of each row's prompt, computed once for each distinct one, and its length."""
+    place = {prefix: number for number, prefix in enumerate(dict.fromkeys(prefixes))}
+    distinct = torch.tensor(list(place), device=device)
+    with head_at(model, torch.empty(0, dtype=torch.long, device=device)):
+        cache = model(input_ids=distinct, use_cache=True).past_key_values
+    chosen = [place[prefix] for prefix in prefixes]
+    if chosen != list(range(len(place))):
+        cache.batch_select_indices(torch.tensor(chosen, device=device))
+    return cache, distinct.shape[1]
+
+
+def _statistics(logits: Tensor, targets: Tensor) -> list[NDArray[Any]]:
+    """Log-probability of the target, argmax, mean and standard deviation at each position, in float32."""
+    parts: list[list[Tensor]] = [[], [], [], []]
+    step = max(1, (_LOGITS_AT_ONCE if logits.device.type == "cpu" else 2**26) // logits.shape[-1])
+    for start in range(0, len(targets), step):
+        logp = torch.log_softmax(logits[start : start + step].float(), dim=-1)
+        p = logp.exp()
+        # p log p is 0 where p is: the logarithm there may be -inf
+        mean = (p * logp).nan_to_num(nan=0.0).sum(-1)
+        square = (p * logp.square()).nan_to_num(nan=0.0).sum(-1)
+        parts[0].append(logp.gather(-1, targets[start : start + step, None]).squeeze(-1))
+        parts[1].append(logp.argmax(-1))
+        parts[2].append(mean)
+        parts[3].append((square - mean.square()).clamp_min(0).sqrt())
+    return [torch.cat(part).cpu().numpy() for part in parts]
+
+
+def _split(columns: list[NDArray[Any]], widths: Sequence[int]) -> list[Scored]:
+    ends = np.cumsum(widths)[:-1]
+    return [Scored(*parts) for parts in zip(*(np.split(column, ends) for column in columns), strict=True)]
