@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearnkit.errors import UserError
-from unlearnkit.score.measured import ANSWER, Measured
+from unlearnkit.score.measured import ANSWER, Measured, Missing
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,37 @@ class Scored:
         return f"{len(self.rows)} rows ({self.rows[0]} to {self.rows[-1]})"
 
 
-def check_same_rows(model: Scored, reference: Scored) -> None:
-    """Refuse (`UserError`) a reference whose scored rows of a set are not the model's.
+def difference(model: Scored, reference: Scored) -> str | None:
+    """How the scored rows of another table differ from the model's; None where they are the same.
 
     Compared by the digest of (index, question, texts) where we measured both; where one was read from another tool's
-    log, by question; where a log has no questions, by the number of rows. On which retain split the reference was
+    log, by question; where a log has no questions, by the number of rows. On which retain split the other model was
     trained is not compared: only the rows have to agree.
     """
     if model.complete() and reference.complete():
-        if model.digest() != reference.digest():
-            raise _refusal(model, _first_difference(model, reference))
-        return
+        return None if model.digest() == reference.digest() else _told(model, _first_difference(model, reference))
     if len(model.rows) != len(reference.rows):
-        raise _refusal(model, f"it has {len(reference.rows)} scored rows, this table {len(model.rows)}")
+        return _told(model, f"it has {len(reference.rows)} scored rows, this table {len(model.rows)}")
     asked, given = model.questions(), reference.questions()
     if asked is not None and given is not None and sorted(asked) != sorted(given):
         lost = sum(question not in given for question in asked)
-        raise _refusal(model, f"{lost} of the {len(asked)} questions are not in it")
+        return _told(model, f"{lost} of the {len(asked)} questions are not in it")
+    return None
+
+
+def check_same_rows(model: Measured, reference: Measured, whose: str) -> None:
+    """Refuse (`UserError`) a table that is not of the forget rows that are scored here.
+
+    Where both have perturbed answers only the rows with them are compared, since forget quality reads no others.
+    """
+    for chosen in (Measured.contrasted, Measured.rows):
+        try:
+            mine, theirs = (Scored(each, "forget", chosen(each, "forget")) for each in (model, reference))
+        except Missing:
+            continue
+        if told := difference(mine, theirs):
+            raise UserError(f"{whose} {told}. Give one that was measured on the same rows")
+        return
 
 
 def _first_difference(model: Scored, reference: Scored) -> str:
@@ -85,11 +99,9 @@ def _first_difference(model: Scored, reference: Scored) -> str:
     raise AssertionError("rows with the same texts have the same digest")
 
 
-def _refusal(model: Scored, what: str) -> UserError:
-    return UserError(
-        f"the reference does not score the same {model.split.replace('_', ' ')} rows under "
-        f"--protocol {model.measured.protocol.name}: {what}. Give a reference that was measured on the same rows"
-    )
+def _told(model: Scored, what: str) -> str:
+    where = model.split.replace("_", " ")
+    return f"does not score the same {where} rows under --protocol {model.measured.protocol.name}: {what}"
 
 
 def _letters(text: str) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from unlearnkit.errors import UserError
-from unlearnkit.score.protocols import Protocol
+from unlearnkit.score.protocols import PROTOCOLS, Protocol
 from unlearnkit.table import Table
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 ANSWER, PARAPHRASE, PERTURBED = "answer", "paraphrase", "perturbed_"
 
@@ -35,12 +36,34 @@ class Measured:
         self.protocol = protocol
         self._places = _places(table)
         self._rows: dict[str, tuple[int, ...]] = {}
+        self._kept: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made at the first call with this key and kept for the others."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
 
     @property
     def stored(self) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
         """Row scores of a log that has not what they are made of: name -> split -> index -> value."""
         found: Mapping[str, Mapping[str, Mapping[str, float]]] = self.table.meta.get("stored", {})
         return found
+
+    def stored_rows(
+        self, name: str, split: str, indices: Sequence[int], convention: str | None = None
+    ) -> Floats | None:
+        """A log's own row scores by that name; None where it has not all of them, or computed them differently.
+
+        `convention` names a token-wise metric: its stored values hold only under protocols that compute it alike.
+        """
+        held = self.stored.get(name, {}).get(split, {})
+        theirs = PROTOCOLS["open-unlearning"]
+        alike = convention is None or theirs.convention(convention) == self.protocol.convention(convention)
+        if not alike or any(str(index) not in held for index in indices):
+            return None
+        return np.array([held[str(index)] for index in indices])
 
     @property
     def measured(self) -> bool:
@@ -60,6 +83,10 @@ class Measured:
         if split not in self._rows:
             self._rows[split] = self._select(split)
         return self._rows[split]
+
+    def all_rows(self, split: str, kind: str) -> tuple[int, ...]:
+        """Indices of every row of a set that has such an answer, whatever the protocol scores."""
+        return tuple(sorted(self._places.get((split, kind), {})))
 
     def contrasted(self, split: str) -> tuple[int, ...]:
         """Rows of a set that have perturbed answers and a base to compare them with: those of the truth ratio."""
@@ -107,6 +134,24 @@ class Measured:
         flat = taken.flatten().to_numpy(zero_copy_only=False)
         ends = np.cumsum(taken.value_lengths().to_numpy(zero_copy_only=False))
         return np.split(flat, ends[:-1])
+
+    def scored_tokens(self, column: str, split: str, indices: Sequence[int], metric: str) -> list[NDArray[Any]]:
+        """A column of values a token of the answers, the final end-of-sequence token left out where the protocol does.
+
+        `Missing` where the table has no tokens (another tool's log) or an answer has none left.
+        """
+        found = self.tokens(column, split, ANSWER, indices)
+        if found is None:
+            raise Missing(
+                f"needs every token's {column} of the {split} answers, which logs do not hold; measure the model"
+            )
+        if metric in self.protocol.drops_eos:
+            ends = self.flags("ends", split, ANSWER, indices)
+            found = [values[:-1] if end else values for values, end in zip(found, ends, strict=True)]
+        short = [index for index, values in zip(indices, found, strict=True) if not len(values)]
+        if short:
+            raise Missing(f"{len(short)} {split} answers have no token to score (row {short[0]} is the first)")
+        return found
 
     def flags(self, column: str, split: str, kind: str, indices: Sequence[int]) -> NDArray[np.bool_]:
         """A column of true or false a row; null counts as false."""

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from unlearnkit.score.comparison import Scored, check_same_rows
+from unlearnkit.score.comparison import Scored, difference
 from unlearnkit.score.measured import Floats, Measured, Missing
 from unlearnkit.score.protocols import Protocol
+from unlearnkit.score.resampling import Interval, bca_mean, bootstrap_means, percentile
 
 HIGHER, LOWER, LIKE_RETAIN = "higher is better", "lower is better", "closest to the retain model is best"
 
@@ -31,7 +32,7 @@ class Score:
 
     value: float | None
     n: int
-    interval: tuple[float, float] | None = None
+    interval: Interval | None = None
     direction: str = ""
     reason: str | None = None
 
@@ -47,10 +48,18 @@ class Score:
 
 
 class RowValues(NamedTuple):
-    """One number a row: `indices` name the rows, `values` is (rows,)."""
+    """One number a row: `indices` names the rows, `values` is (rows,)."""
 
     indices: Sequence[int]
     values: Floats
+
+
+class Value(NamedTuple):
+    """A number, how many rows it stands on, and what has to be said with it."""
+
+    value: float
+    n: int
+    note: str | None = None
 
 
 @dataclass
@@ -75,9 +84,18 @@ class Case:
             raise Missing("no retain model to compare with; give its table or log (--reference)")
         return self.reference
 
+    def target_model(self) -> Measured:
+        """The table of the model before unlearning; `Missing` where none was given."""
+        if self.target is None:
+            raise Missing("nothing is known of the model before unlearning; give its table or log (--target)")
+        return self.target
+
     def same_rows(self, split: str, mine: Sequence[int], other: Measured, theirs: Sequence[int]) -> None:
-        """Refuse (`UserError`) another table whose rows of a set are not those that are scored here."""
-        check_same_rows(Scored(self.model, split, mine), Scored(other, split, theirs))
+        """`Missing` where another table's rows of a set are not those that are scored here."""
+        key = ("same rows", split, id(other), tuple(mine), tuple(theirs))
+        told = self.model.once(key, lambda: difference(Scored(self.model, split, mine), Scored(other, split, theirs)))
+        if told is not None:
+            raise Missing(f"the other table {told}")
 
 
 class Metric(ABC):
@@ -103,8 +121,17 @@ class Metric(ABC):
         return [cls()]
 
     @abstractmethod
-    def score(self, case: Case) -> Score:
-        """The score, or `Missing` raised with the reason."""
+    def value(self, case: Case) -> Value:
+        """The number, or `Missing` raised with the reason."""
+
+    def interval(self, case: Case) -> Interval | None:
+        """The 95 % interval of `value`, or None where there is none to give."""
+        draws = self.draws(case)
+        return None if draws is None else percentile(draws)
+
+    def draws(self, case: Case) -> Floats | None:
+        """The number in each resample of the rows; (DRAWS,)."""
+        return None
 
     def toward(self) -> str:
         """The direction of this very metric."""
@@ -120,17 +147,57 @@ class Metric(ABC):
         return self.description().split("\n\n")[0].replace("\n", " ")
 
 
-class RowMetric(Metric):
+class TableMetric(Metric):
+    """A metric that reads one table only, so that it can be asked of the retain model and of the target as well."""
+
+    @abstractmethod
+    def of(self, measured: Measured) -> Value:
+        """The number of one table, or `Missing` raised with the reason."""
+
+    @abstractmethod
+    def draws_of(self, measured: Measured) -> Floats:
+        """The number in each resample of the table's rows; (DRAWS,)."""
+
+    def value(self, case: Case) -> Value:
+        """The model's."""
+        return self.of(case.model)
+
+    def draws(self, case: Case) -> Floats | None:
+        """The model's."""
+        return self.draws_of(case.model)
+
+
+class RowMetric(TableMetric):
     """A metric that is the mean of one number a row."""
+
+    stream: ClassVar[str] = "forget"
 
     @abstractmethod
     def rows(self, measured: Measured) -> RowValues:
-        """One number a row of the set, or `Missing` raised with the reason."""
+        """One number a row, or `Missing` raised with the reason."""
 
-    def score(self, case: Case) -> Score:
+    def kept(self, measured: Measured) -> RowValues:
+        """`rows`, computed once a table."""
+        return measured.once(("rows", self.name), lambda: self.rows(measured))
+
+    def of(self, measured: Measured) -> Value:
         """The mean over the rows."""
-        values = self.rows(case.model).values
-        return Score(float(np.mean(values)), len(values), None, self.toward())
+        values = self.kept(measured).values
+        return Value(float(np.mean(values)), len(values))
+
+    def draws_of(self, measured: Measured) -> Floats:
+        """The mean of each resample."""
+        return measured.once(
+            ("draws", self.name), lambda: bootstrap_means(self.kept(measured).values, self.resampled_as())
+        )
+
+    def interval(self, case: Case) -> Interval | None:
+        """Bias-corrected and accelerated bootstrap."""
+        return bca_mean(self.kept(case.model).values, self.draws_of(case.model))
+
+    def resampled_as(self) -> str:
+        """Which resamples the rows take part in: those of one set are drawn together."""
+        return self.stream
 
 
 @dataclass(frozen=True)
@@ -151,6 +218,18 @@ class SetMetric(RowMetric):
         """One metric a set."""
         return [cls(split) for split in cls.splits]
 
+    def resampled_as(self) -> str:
+        """The set's name."""
+        return self.split
+
     def toward(self) -> str:
         """On the forget set the retain model is the aim; everywhere else more is better."""
         return LIKE_RETAIN if self.split == "forget" else HIGHER
+
+
+def of_other(metric: TableMetric, measured: Measured, whose: str) -> Value:
+    """A metric of another table; what is missing there is said to be missing there."""
+    try:
+        return metric.of(measured)
+    except Missing as lack:
+        raise Missing(f"in the {whose}'s table: {lack}") from None

@@ -32,6 +32,10 @@ class Protocol:
     cut_generation: bool = False
     privleak_default: float | None = None
 
+    def convention(self, metric: str) -> tuple[bool, bool]:
+        """How a token-wise metric is computed: protocols that agree on this may share its row scores."""
+        return metric in self.drops_eos, self.extraction_floor and metric == "extraction_strength"
+
 
 PROTOCOLS = {
     row.name: row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from unlearnkit.errors import unknown
 from unlearnkit.score import metrics as folder
+from unlearnkit.score.comparison import check_same_rows
 from unlearnkit.score.measured import Measured, Missing
 from unlearnkit.score.metric import Case, Metric, Score
 from unlearnkit.score.protocols import protocol as protocol_named
@@ -67,6 +69,7 @@ def score_table(
     protocol: str = "unlearnkit",
     target: Table | None = None,
     others: Mapping[str, Table] | None = None,
+    intervals: bool = True,
 ) -> Scores:
     """Score one table by every metric.
 
@@ -75,6 +78,7 @@ def score_table(
     target     the model before unlearning
     others     further tables: "second_retain" (a retain model of another seed, for the noise floor of forget quality),
                "mia_reference" (for the reference attack; the retain model where left out)
+    intervals  whether to bootstrap 95 % intervals
 
     A reference that does not score the same rows is a `UserError` that names what differs.
     """
@@ -90,13 +94,26 @@ def score_table(
         None if target is None else Measured(target, rules),
         {role: Measured(other, rules) for role, other in others.items()},
     )
-    scores = {name: _score(each, case) for name, each in metrics().items()}
+    _check_rows(case)
+    scores = {name: _score(each, case, intervals) for name, each in metrics().items()}
     return Scores(protocol, scores, {"label": None, "reason": "verdicts are not given by this version"})
 
 
-def _score(each: Metric, case: Case) -> Score:
+def _check_rows(case: Case) -> None:
+    tables = {"the reference": case.reference, "the target": case.target}
+    tables |= {f"the table given as {role}": measured for role, measured in case.others.items()}
+    for whose, measured in tables.items():
+        if measured is not None:
+            check_same_rows(case.model, measured, whose)
+
+
+def _score(each: Metric, case: Case, intervals: bool) -> Score:
     try:
-        return each.score(case)
+        found = each.value(case)
+        if not math.isfinite(found.value):
+            raise Missing(f"its value is {found.value}, which is no number to compare")
+        interval = each.interval(case) if intervals else None
+        return Score(found.value, found.n, interval, each.toward(), found.note)
     except Missing as lack:
         return Score(None, 0, None, each.toward(), str(lack))
 

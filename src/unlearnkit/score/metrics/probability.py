@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from unlearnkit.score.measured import ANSWER, PERTURBED, Floats, Measured, Missing, finite
-from unlearnkit.score.metric import RowValues, SetMetric
+from unlearnkit.score.measured import ANSWER, PARAPHRASE, PERTURBED, Floats, Measured, Missing, finite
+from unlearnkit.score.metric import LIKE_RETAIN, RowMetric, RowValues, SetMetric
 
 
 class Probability(SetMetric):
@@ -36,6 +36,22 @@ class Probability(SetMetric):
         if others.shape[1] == 0 or np.isnan(others[:, 0]).any():
             raise Missing(f"some {self.split} row has no wrong options ({PERTURBED}0) to normalise over")
         return RowValues(indices, normalised(loss, others, measured.protocol.epsilon))
+
+
+class ParaphraseProbability(RowMetric):
+    """mean over forget rows of exp(−ℓ(paraphrase)): how likely the model finds the truth in other words."""
+
+    direction = LIKE_RETAIN
+    blind = "Wordings other than this one; a retain model gives fluent paraphrases a little probability too."
+    paper = "arXiv:2506.12618 (ParaProb)"
+    name = "forget_paraphrase_probability"
+
+    def rows(self, measured: Measured) -> RowValues:
+        """exp(−ℓ) of the paraphrase of every forget row that has one."""
+        indices = tuple(i for i in measured.rows("forget") if measured.holds("forget", PARAPHRASE, i))
+        if not indices:
+            raise Missing("no forget row has a paraphrase")
+        return RowValues(indices, np.exp(-finite(measured.loss("forget", PARAPHRASE, indices), "forget", PARAPHRASE)))
 
 
 def normalised(loss: Floats, others: Floats, epsilon: float) -> Floats:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unlearnkit.score.measured import ANSWER, Measured, Missing
-from unlearnkit.score.metric import RowValues, SetMetric
+from unlearnkit.score.metric import LIKE_RETAIN, RowMetric, RowValues, SetMetric
 
 
 class Overlap(NamedTuple):
@@ -42,6 +42,35 @@ class Rouge(SetMetric):
         return overlaps(measured, self.split, "rougeL_recall")
 
 
+class Rouge1(RowMetric):
+    """mean over forget rows of the share of the true answer's words that the model says (ROUGE-1 recall)."""
+
+    direction = LIKE_RETAIN
+    blind = "The order of the words: the right words in a wrong sentence count."
+    paper = "ROUGE: Lin 2004, as open-unlearning stores it"
+    name = "forget_rouge1"
+
+    def rows(self, measured: Measured) -> RowValues:
+        """ROUGE-1 recall of every forget row."""
+        return overlaps(measured, "forget", "rouge1_recall")
+
+
+class RougeF1(RowMetric):
+    """mean over forget rows of 2 P R / (P + R), of the longest common subsequence's share in what is said and asked.
+
+    Unlike recall it falls where the model rambles on.
+    """
+
+    direction = LIKE_RETAIN
+    blind = "Whether a low value comes from forgetting or from answers of another length."
+    paper = "ROUGE: Lin 2004, as open-unlearning stores it"
+    name = "forget_rouge_f1"
+
+    def rows(self, measured: Measured) -> RowValues:
+        """ROUGE-L F1 of every forget row."""
+        return overlaps(measured, "forget", "rougeL_f1")
+
+
 def overlaps(measured: Measured, split: str, which: str) -> RowValues:
     """One of the fields of `Overlap` for every row of a set, recomputed from the texts where they are there."""
     indices = measured.rows(split)
@@ -52,10 +81,10 @@ def overlaps(measured: Measured, split: str, which: str) -> RowValues:
     if not silent:
         found = [getattr(overlap(target or "", prediction or ""), which) for target, prediction in pairs]
         return RowValues(indices, np.array(found))
-    kept = measured.stored.get(which, {}).get(split, {})
-    if any(str(index) not in kept for index in indices):
+    stored = measured.stored_rows(which, split, indices)
+    if stored is None:
         raise Missing(f"{silent} of {len(indices)} {split} rows have no generation; measure them with generation")
-    return RowValues(indices, np.array([kept[str(index)] for index in indices]))
+    return RowValues(indices, stored)
 
 
 def generations(measured: Measured, split: str, indices: Sequence[int]) -> list[str | None]:

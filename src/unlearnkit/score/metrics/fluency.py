@@ -1,0 +1,70 @@
+"""Does the model still speak, or does it stammer? Without another model to ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from functools import lru_cache
+
+import numpy as np
+
+from unlearnkit.score.measured import ANSWER, PARAPHRASE, Measured, Missing
+from unlearnkit.score.metric import HIGHER, SETS, RowMetric, RowValues
+from unlearnkit.score.metrics.rouge import generations
+
+
+class Fluency(RowMetric):
+    """mean over generations to forget questions of (distinct trigrams / trigrams) · (known words / words).
+
+    A word is known where it occurs in any question or true answer of the table, so that the score needs no other
+    model: stammering lowers the first factor, letter salad the second. An empty generation scores 0.
+
+    >>> fluent("the author the author the author the author", {"the", "author"})
+    0.3333333333333333
+    >>> fluent("Her father was a baker", {"her", "father", "was", "a", "baker"}), fluent("", {"a"})
+    (1.0, 0.0)
+    """
+
+    direction = HIGHER
+    blind = "Grammar and sense. Good new words count as unknown, so compare with the model before, not with 1."
+    paper = "ours; the peers ask a gibberish classifier from a hub instead"
+    name = "fluency"
+
+    def rows(self, measured: Measured) -> RowValues:
+        """Fluency of every forget row's generation, between 0 and 1."""
+        indices = measured.rows("forget")
+        said = generations(measured, "forget", indices)
+        if None in said:
+            raise Missing("some forget row has no generation; measure them with generation")
+        known = vocabulary(measured)
+        return RowValues(indices, np.array([fluent(text or "", known) for text in said]))
+
+
+def vocabulary(measured: Measured) -> Set[str]:
+    """Every word of the questions, answers and paraphrases of the table."""
+    return measured.once("vocabulary", lambda: _vocabulary(measured))
+
+
+def fluent(text: str, known: Set[str]) -> float:
+    """Fluency of one generation."""
+    words = _words(text)
+    if not words:
+        return 0.0
+    runs = [words[at : at + 3] for at in range(max(1, len(words) - 2))]
+    return len(set(runs)) / len(runs) * sum(word in known for word in words) / len(words)
+
+
+def _vocabulary(measured: Measured) -> Set[str]:
+    found: set[str] = set()
+    for split in SETS:
+        for kind in (ANSWER, PARAPHRASE):
+            indices = measured.all_rows(split, kind)
+            for column in ("question", "text"):
+                for text in measured.texts(column, split, kind, indices):
+                    found.update(_words(text or ""))
+    return found
+
+
+@lru_cache(maxsize=100_000)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", text.casefold()))
