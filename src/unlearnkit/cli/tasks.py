@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unlearnkit.cli import options as opt
+
 if TYPE_CHECKING:
     from unlearnkit.tasks.base import Task
 
@@ -21,11 +23,9 @@ def register(app: typer.Typer) -> None:
         name: Annotated[
             str | None, typer.Argument(help="DATASET to explain, or DATASET:SPLIT to load and count.")
         ] = None,
-        data: Annotated[
-            Path | None, typer.Option(help="Where the data lies, for a data set that is not built in.")
-        ] = None,
-        holdout: Annotated[str | None, typer.Option(help="A file of JSON lines, or DATASET:FIRST-LAST.")] = None,
-        refusals: Annotated[Path | None, typer.Option(help="A file of refusals, one a line.")] = None,
+        data: opt.Data = None,
+        holdout: opt.Holdout = None,
+        refusals: opt.Refusals = None,
         as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     ) -> None:
         """List the data sets; explain one; or load a task, which checks its data, and count its rows."""
