@@ -66,7 +66,10 @@ def show(scores: Scores) -> None:
     table = Table("metric", "value", "95 % interval", "rows", "direction, or why it is missing", box=None)
     for name, score in scores.scores.items():
         table.add_row(name, *_cells(score))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    label, reason, strength = (scores.verdict[key] for key in ("label", "reason", "strength"))
+    console.print(f"\n[bold]Verdict: {label or 'none'}[/bold]. {reason}. ({strength})", highlight=False)
 
 
 def _cells(score: Score) -> tuple[str, str, str, str]:

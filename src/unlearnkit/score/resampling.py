@@ -24,18 +24,28 @@ Interval = tuple[float, float]
 _AT_ONCE = 2**21
 
 
+def resamples(rows: int, stream: str, at: slice) -> NDArray[np.int32]:
+    """Rows drawn with replacement, the draws of one block; (draws, rows).
+
+    The same for the same stream, so that columns of the same rows, and two models' tables, stay paired. Small matrices
+    are kept, since every metric of a set asks for the same one.
+    """
+    if rows * DRAWS <= _AT_ONCE:
+        return _whole(rows, stream)[at]
+    rng = np.random.default_rng([zlib.crc32(stream.encode()), rows, at.start])
+    return rng.integers(0, rows, size=(at.stop - at.start, rows), dtype=np.int32)
+
+
 @lru_cache(maxsize=8)
-def resamples(rows: int, stream: str) -> NDArray[np.int32]:
-    """Rows drawn with replacement; (DRAWS, rows). The same for the same stream, so that paired columns stay paired."""
+def _whole(rows: int, stream: str) -> NDArray[np.int32]:
     rng = np.random.default_rng([zlib.crc32(stream.encode()), rows])
     return rng.integers(0, rows, size=(DRAWS, rows), dtype=np.int32)
 
 
 def bootstrap_means(values: Floats, stream: str) -> Floats:
     """The mean of each resample; (rows,) -> (DRAWS,)."""
-    drawn = resamples(len(values), stream)
-    step = max(1, _AT_ONCE // len(values))
-    return np.concatenate([values[drawn[at : at + step]].mean(axis=1) for at in range(0, DRAWS, step)])
+    rows = len(values)
+    return np.concatenate([values[resamples(rows, stream, at)].mean(axis=1) for at in _blocks(rows)])
 
 
 def percentile(draws: Floats) -> Interval | None:
@@ -98,12 +108,13 @@ def auc_interval(area: float, n: int, m: int) -> Interval:
 def bootstrap_auc(low: Floats, high: Floats, streams: tuple[str, str]) -> Floats:
     """The area of each resample of both sets; (n,), (m,) -> (DRAWS,)."""
     pooled, place = np.unique(np.concatenate([low, high]), return_inverse=True)
-    lows, highs = resamples(len(low), streams[0]), resamples(len(high), streams[1])
-    found = [
-        _area(_counts(place[: len(low)], lows[at], len(pooled)), _counts(place[len(low) :], highs[at], len(pooled)))
-        for at in _blocks(len(pooled))
-    ]
-    return np.concatenate(found) / (len(low) * len(high))
+    n, m, width = len(low), len(high), len(pooled)
+    found = []
+    for at in _blocks(n + m):
+        lows = _counts(place[:n], resamples(n, streams[0], at), width)
+        highs = _counts(place[n:], resamples(m, streams[1], at), width)
+        found.append(_area(lows, highs))
+    return np.concatenate(found) / (n * m)
 
 
 def bootstrap_distance(first: Floats, second: Floats, stream: str) -> Floats:
@@ -112,10 +123,11 @@ def bootstrap_distance(first: Floats, second: Floats, stream: str) -> Floats:
     Both samples are of the same rows, which are drawn together.
     """
     pooled, place = np.unique(np.concatenate([first, second]), return_inverse=True)
-    n, drawn = len(first), resamples(len(first), stream)
+    n, width = len(first), len(pooled)
     found = []
-    for at in _blocks(len(pooled)):
-        gaps = _counts(place[:n], drawn[at], len(pooled)) - _counts(place[n:], drawn[at], len(pooled))
+    for at in _blocks(2 * n):
+        drawn = resamples(n, stream, at)
+        gaps = _counts(place[:n], drawn, width) - _counts(place[n:], drawn, width)
         found.append(np.abs(np.cumsum(gaps, axis=1)).max(axis=1) / n)
     return np.concatenate(found)
 

@@ -17,6 +17,7 @@ from unlearnkit.score.comparison import check_same_rows
 from unlearnkit.score.measured import Measured, Missing
 from unlearnkit.score.metric import Case, Metric, Score
 from unlearnkit.score.protocols import protocol as protocol_named
+from unlearnkit.score.verdict import verdict
 from unlearnkit.table import Table
 
 OTHERS = ("second_retain", "mia_reference")
@@ -96,7 +97,7 @@ def score_table(
     )
     _check_rows(case)
     scores = {name: _score(each, case, intervals) for name, each in metrics().items()}
-    return Scores(protocol, scores, {"label": None, "reason": "verdicts are not given by this version"})
+    return Scores(protocol, scores, verdict(case))
 
 
 def _check_rows(case: Case) -> None:

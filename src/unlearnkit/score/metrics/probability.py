@@ -38,6 +38,23 @@ class Probability(SetMetric):
         return RowValues(indices, normalised(loss, others, measured.protocol.epsilon))
 
 
+class ForgetLoss(RowMetric):
+    """mean over forget rows of ℓ(answer), the mean negative log-probability a token, in nats.
+
+    The one view of forgetting that has no floor: it goes on growing where probabilities are all next to zero.
+    """
+
+    direction = LIKE_RETAIN
+    blind = "Which tokens: a single token made impossible weighs as much as many that are merely unlikely."
+    paper = "arXiv:2404.05868, section 3 (the quantity that gradient ascent drives up without bound)"
+    name = "forget_loss"
+
+    def rows(self, measured: Measured) -> RowValues:
+        """ℓ of every forget row."""
+        indices = measured.rows("forget")
+        return RowValues(indices, finite(measured.loss("forget", ANSWER, indices), "forget", ANSWER))
+
+
 class ParaphraseProbability(RowMetric):
     """mean over forget rows of exp(−ℓ(paraphrase)): how likely the model finds the truth in other words."""
 
