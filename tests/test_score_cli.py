@@ -64,3 +64,11 @@ def test_metrics_are_listed_and_explained_from_the_code(app: typer.Typer) -> Non
     one = CliRunner().invoke(app, ["metrics", "forget_quality"]).stdout
     assert all(part in one for part in ("Kolmogorov", "direction", "cannot see", "2401.06121"))
     assert isinstance(CliRunner().invoke(app, ["metrics", "forget_qualty"]).exception, UserError)
+
+
+def test_the_docs_hold_what_the_code_says() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    held = page.split("<!-- metrics: begin -->")[1].split("<!-- metrics: end -->")[0]
+    assert held.strip() == metrics_verb.as_markdown().strip(), (
+        "run `unlearnkit metrics --markdown` into docs/metrics.md"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,3 +199,11 @@ def test_log10_p_survives_underflow_and_meets_the_floor() -> None:
     more = log10_p(np.zeros(3600), np.ones(3600))
     assert more == pytest.approx(math.log10(2) - (math.log(math.comb(7200, 3600)) / math.log(10)), rel=1e-9)
     assert stats.ks_2samp(np.zeros(3600), np.ones(3600)).pvalue < 1e-300
+
+
+def test_models_that_differ_by_rounding_have_forget_quality_one_without_a_warning() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ks_p(values, values + 1e-12) == pytest.approx(1)

@@ -23,7 +23,7 @@ class ExtractionStrength(RowMetric):
 
     direction = LIKE_RETAIN
     blind = "Other wordings, and sampling: one token that is only the second choice hides all that comes before it."
-    paper = "arXiv:2407.06992 (extraction strength); arXiv:2506.12618"
+    paper = "Carlini et al. 2021, arXiv:2012.07805; arXiv:2406.09179; arXiv:2506.12618"
     name = "extraction_strength"
 
     def rows(self, measured: Measured) -> RowValues:
