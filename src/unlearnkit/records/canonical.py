@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +26,45 @@ ALIAS_LENGTHS = (8, 12, 16)
 
 FLOAT_KEY = "$float"
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: Any, parsed: bool = False) -> str:
     """The canonical text of a JSON value; equal values have equal texts, whatever the order of their keys.
 
     Takes dictionaries with string keys, lists, tuples (as lists), strings, integers, floats, booleans and None.
-    Anything else, a lone surrogate, or nesting deeper than `MAX_DEPTH` is a `UserError`.
+    Anything else, a lone surrogate, or nesting deeper than `MAX_DEPTH` is a `UserError`. With `parsed` the value is
+    known to come from `parse_json`, and is not looked through again.
 
     >>> canonical_json({"b": [1.0, 1e-05], "a": "\u00e9", "c": math.nan})
     '{"a":"\u00e9","b":[1.0,1e-05],"c":{"$float":"NaN"}}'
     """
+    plain = value if parsed else _plain(value, 1)
     try:
-        text = json.dumps(_plain(value, 1), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _ENCODER.encode(plain)
     except ValueError as problem:
-        if isinstance(problem, UserError):
-            raise
         raise UserError(f"no canonical form: {problem}") from None  # an integer beyond Python's digits limit
-    return text
 
 
-def canonical_bytes(value: Any) -> bytes:
+def canonical_bytes(value: Any, parsed: bool = False) -> bytes:
     """`canonical_json` in UTF-8: what is hashed and signed."""
+    return utf8(canonical_json(value, parsed))
+
+
+def canonical_object(texts: Mapping[str, str]) -> str:
+    """The canonical text of an object, from the canonical texts of its members.
+
+    >>> canonical_object({"b": "2", "a": "[1]"})
+    '{"a":[1],"b":2}'
+    """
+    return "{" + ",".join(f"{_ENCODER.encode(name)}:{texts[name]}" for name in sorted(texts)) + "}"
+
+
+def utf8(text: str) -> bytes:
+    """A canonical text as bytes; what UTF-8 can not say is a `UserError`."""
     try:
-        return canonical_json(value).encode("utf-8")
+        return text.encode("utf-8")
     except UnicodeEncodeError:
         raise UserError("no canonical form: a string holds a lone surrogate, which UTF-8 can not say") from None
 
@@ -87,7 +102,8 @@ def parse_json(data: bytes, name: str = "input", max_bytes: int = MAX_BYTES, max
     """Read JSON from a source that is not trusted; `name` is what errors call it.
 
     Refused with a `UserError`: more than `max_bytes`, deeper than `max_depth`, not UTF-8, not JSON (NaN and Infinity
-    as bare words are not), a key twice in one object, a lone surrogate, a number outside of the floats.
+    as bare words are not), a key twice in one object, a lone surrogate, a number outside of the floats, another use
+    of the key `$float`.
 
     >>> parse_json(b'{"a": 1, "a": 2}')
     Traceback (most recent call last):
@@ -97,10 +113,10 @@ def parse_json(data: bytes, name: str = "input", max_bytes: int = MAX_BYTES, max
         raise UserError(f"{name}: longer than {max_bytes} bytes")
     try:
         text = data.decode("utf-8")
-        _refuse_depth(text, max_depth)
+        refuse_depth(text, max_depth)
         value = json.loads(text, object_pairs_hook=_no_twins, parse_constant=_no_constant, parse_float=_finite)
-        if "\\u" in text:
-            canonical_bytes(value)  # the only way to a lone surrogate is an escape
+        if "\\u" in text or FLOAT_KEY in text:  # the only ways to a lone surrogate, and to a misused key
+            canonical_bytes(value)
     except UserError as problem:
         raise UserError(f"{name}: {problem}") from None
     except UnicodeDecodeError as problem:
@@ -153,7 +169,7 @@ def _float_word(value: dict[Any, Any]) -> str:
     return word
 
 
-def _refuse_depth(text: str, limit: int) -> None:
+def refuse_depth(text: str, limit: int = MAX_DEPTH) -> None:
     """Count nesting before parsing, as the parser's own recursion would meet its limit far too late."""
     if text.count("[") + text.count("{") <= limit:
         return

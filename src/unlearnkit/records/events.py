@@ -45,7 +45,9 @@ def make_event(
         "payload": dict(payload),
     }
     if kind == CREATED and key is not None:
-        event["payload"] = {**payload, "receipt": _receipt(key, event)}
+        digest = payload["canonical_sha256"]
+        signature = sign(key, bytes.fromhex(digest))
+        event["payload"] = {**payload, "receipt": receipt_of(digest, signature, event)}
     event["event_id"] = event_id_of(event)
     event["signature"] = None if key is None else sign(key, _message(str(event["event_id"])))
     return event
@@ -101,8 +103,9 @@ def _signer(key: PrivateKey | None, signer_id: str) -> dict[str, Any]:
     return {**names, "signer_id": signer_id, "signer_type": "unlearnkit_user"}
 
 
-def _receipt(key: PrivateKey, event: Mapping[str, Any]) -> dict[str, Any]:
-    digest, signer, at = event["payload"]["canonical_sha256"], event["signer"], event["created_at"]
+def receipt_of(digest: str, signature: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """The receipt that belongs to an event: its signer's signature of the record's hash, in the form of Pith's."""
+    signer, at = event["signer"], event["created_at"]
     return {
         "algorithm": "ed25519",
         "builder_version": EVENT_VERSION,
@@ -113,7 +116,7 @@ def _receipt(key: PrivateKey, event: Mapping[str, Any]) -> dict[str, Any]:
         "last_reissued_at": at,
         "public_key_fingerprint": signer["public_key_fingerprint"],
         "receipt_version": "0.3",
-        "signature_b64": sign(key, bytes.fromhex(digest)),
+        "signature_b64": signature,
         "signature_status": "signed_v1",
         "signed_at": at,
         "signed_message": "canonical_sha256_bytes",

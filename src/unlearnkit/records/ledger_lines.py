@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import canonical_bytes, parse_json
-from unlearnkit.records.event_rules import REASONS, event_problem
+from unlearnkit.records.canonical import FLOAT_KEY, canonical_bytes, parse_json, refuse_depth
+from unlearnkit.records.event_rules import REASONS, Opened, open_event
 
 MAX_LINE = 16 * 2**20
 INVALID_VERSION = "unlearnkit-invalid-1"  # a merged ledger's note of a line that was invalid, in place of the line
 _INVALID_KEYS = {"event_version", "line_sha256", "reason"}
+_CLAIM = re.compile(rb'\{"created_at":"[0-9TZ:.-]{20,27}","event_id":"sha256:([0-9a-f]{64})",')
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -47,30 +49,52 @@ def read_lines(path: str | Path) -> Iterator[Line]:
         raise UserError(f"{path}: not readable ({getattr(problem, 'strerror', None) or problem})") from None
 
 
-def judge(line: Line, value: Any) -> Judged:
-    """Judge a line by its parsed value, as `parse_line` gives it. Never raises for what a line holds."""
+def judge(line: Line) -> Judged:
+    """Parse a line and judge what is in it. Never raises for what a line holds."""
     if line.data is None:
         return Judged(None, b"", line.sha256, "too_long")
+    opened = _open_canonical(line.data)
+    if opened is not None:
+        return Judged(opened.event, line.data, line.sha256, None)
+    try:
+        value = parse_json(line.data, "line", MAX_LINE)
+    except UserError:
+        return Judged(None, b"", line.sha256, "not_json")
     if isinstance(value, dict) and set(value) == _INVALID_KEYS:
         return _noted(value, line.sha256)
-    reason = "not_json" if value is None else event_problem(value)
-    if reason is not None:
+    opened, reason = open_event(value, parsed=True)
+    if opened is None:
         return Judged(None, b"", line.sha256, reason)
-    return Judged(value, canonical_bytes(value), line.sha256, None)
+    return Judged(opened.event, opened.line, line.sha256, None)
 
 
-def parse_line(data: bytes) -> Any:
-    """The JSON of a line, or None."""
-    try:
-        return parse_json(data, "line", MAX_LINE)
-    except UserError:
-        return None
+def claimed_id(data: bytes) -> str | None:
+    """The 64 digits of the id that a line in canonical form claims, without parsing it."""
+    found = _CLAIM.match(data)
+    return found.group(1).decode("ascii") if found else None
 
 
 def invalid_note(line_sha256: str, reason: str) -> bytes:
     """The line that a merged ledger holds in place of an invalid one, so that merging again knows of it."""
     note = {"event_version": INVALID_VERSION, "line_sha256": line_sha256, "reason": reason}
     return canonical_bytes(note)
+
+
+def _open_canonical(data: bytes) -> Opened | None:
+    """The valid event of a line in canonical form, as nearly all lines are.
+
+    Such a line needs no careful parsing: that it equals the canonical form of what was read from it proves that no key
+    stood twice and that every number is JSON's.
+    """
+    if not data.startswith(b'{"created_at":') or b"\\u" in data or FLOAT_KEY.encode() in data:
+        return None
+    try:
+        text = data.decode("utf-8")
+        refuse_depth(text)
+        opened, _ = open_event(json.loads(text), parsed=True)
+        return opened if opened is not None and opened.line == data else None
+    except (ValueError, RecursionError):  # UserError is a ValueError
+        return None
 
 
 def _noted(value: dict[str, Any], line_sha256: str) -> Judged:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from unlearnkit.records.events import ATTESTATION, CORRECTION, CREATED, KINDS, REPLICATION
-from unlearnkit.records.ledger_lines import Line, judge, parse_line, read_lines
+from unlearnkit.records.ledger_lines import Line, claimed_id, judge, read_lines
 
 MAX_LISTED = 100  # records named in one equivocation; their count is always whole
 
@@ -142,10 +142,9 @@ class Store:
         return [record.hex() for (record,) in self._base.execute(_BETWEEN, (*bounds, MAX_LISTED))]
 
     def _take(self, line: Line) -> str | None:
-        value = None if line.data is None else parse_line(line.data)
-        if isinstance(value, dict) and self._knows(value.get("event_id"), line.data):
+        if line.data is not None and self._knows(line.data):
             return None
-        judged = judge(line, value)
+        judged = judge(line)
         event = judged.event
         if event is None:
             self._base.execute("INSERT OR IGNORE INTO invalid VALUES (?, ?)", (judged.line_sha256, judged.reason))
@@ -156,15 +155,11 @@ class Store:
         self._base.execute(_INSERT, row)
         return None
 
-    def _knows(self, name: Any, data: bytes | None) -> bool:
-        """Was this very line judged before? Then its signature need not be verified again."""
-        if not isinstance(name, str) or len(name) != 71:
-            return False
-        try:
-            key = _raw(name)
-        except ValueError:
-            return False
-        return self._base.execute("SELECT 1 FROM events WHERE id = ? AND line = ?", (key, data)).fetchone() is not None
+    def _knows(self, data: bytes) -> bool:
+        """Was this very line judged before? Then it need not be parsed, nor its signature verified again."""
+        name = claimed_id(data)
+        known = "SELECT 1 FROM events WHERE id = ? AND line = ?"
+        return name is not None and self._base.execute(known, (bytes.fromhex(name), data)).fetchone() is not None
 
 
 def _raw(name: str) -> bytes:
