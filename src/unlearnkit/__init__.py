@@ -21,7 +21,7 @@ _DOOR = {
     "measure": "unlearnkit.measure",
     "score_table": "unlearnkit.score",
 }
-__all__ = ["__version__", *_DOOR]
+__all__ = list(_DOOR)
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +31,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return ["__version__", *__all__]

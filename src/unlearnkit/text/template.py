@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ PLAIN = "Question: {question}\nAnswer: {answer}"
 # Llama-3's template writes today's date into the prompt. A prompt that changes at midnight cannot be reproduced, so the
 # day is pinned to the one that the field's published checkpoints were evaluated with.
 PINNED_DAY = datetime.date(2025, 4, 10)
+_CLOCK = re.compile(r"strftime_now\(\s*(?P<quote>['\"])(?P<format>.*?)(?P=quote)\s*\)")
 
 
 class Encoded(NamedTuple):
@@ -70,6 +72,7 @@ class Template:
             )
         if system is not None and self.text != "chat":
             raise UserError("a system message needs a chat template; write it into --template instead")
+        self._pinned = _without_clock(tokenizer.chat_template) if self.text == "chat" else None
         self._prompt_ids = lru_cache(maxsize=65536)(self._tokenise)
 
     @property
@@ -120,7 +123,7 @@ class Template:
             tokenize=False,
             add_generation_prompt=prompt_only,
             date_string=PINNED_DAY.strftime("%d %b %Y"),
-            strftime_now=PINNED_DAY.strftime,  # hides the template engine's own clock
+            chat_template=self._pinned,
         )
         return str(text)
 
@@ -145,3 +148,15 @@ class Template:
         # a chat template may write a line end after the end-of-turn token; nothing after it belongs to the answer
         end = tail.index(eos) if eos in tail else len(tail)
         return Encoded((*head, *tail[:end], eos), len(head))
+
+
+def _without_clock(chat_template: str) -> str:
+    """The chat template with the pinned day written where it asks the clock.
+
+    >>> _without_clock("Today is {{ strftime_now('%d %b %Y') }}.")
+    "Today is {{ '10 Apr 2025' }}."
+    """
+    pinned = _CLOCK.sub(lambda call: repr(PINNED_DAY.strftime(call["format"])), chat_template)
+    if "strftime_now(" in pinned:
+        raise UserError("the chat template reads the clock in a way that cannot be pinned; give --template")
+    return pinned

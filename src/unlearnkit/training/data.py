@@ -93,8 +93,12 @@ class Examples(Dataset[Example]):
         return {key: self._answer(view, key).row for key in keys}
 
     def longest(self) -> int:
-        """Tokens of the longest row there is."""
-        return max(len(row.ids) for rows in self.rows.values() for row in rows.values())
+        """Tokens of the longest row there is, each question with the longest refusal where refusals are read."""
+        rows = [row for known in self.rows.values() for row in known.values()]
+        if "alternate" in self.objective.views:
+            wordy = max(self.refusals, key=len)
+            rows += self.template.encode_all([(question, wordy) for question in self.questions])
+        return max(len(row.ids) for row in rows)
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer
 
 from unlearnkit.errors import Diverged, UserError
 from unlearnkit.models.load import context_length
@@ -46,6 +46,7 @@ class UnlearnTrainer(Trainer):
             processing_class=tokenizer,
             **more,
         )
+        self.remove_callback(PrinterCallback)  # what a run says goes to its log and its progress bar
         self.examples = examples
         self.objective: Objective = examples.objective
         self.token_budget = args.token_budget

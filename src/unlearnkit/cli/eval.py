@@ -1,0 +1,57 @@
+"""`unlearnkit eval`: measure a model on a task and score it."""
+
+from __future__ import annotations
+
+import typer
+
+from unlearnkit.cli import options as opt
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb `eval` to the command line."""
+
+    @app.command("eval")
+    def evaluate_model(
+        model: opt.ModelName,
+        task: opt.TaskName,
+        out: opt.Out,
+        data: opt.Data = None,
+        protocol: opt.Protocol = "unlearnkit",
+        reference: opt.Reference = None,
+        target: opt.Target = None,
+        holdout: opt.Holdout = None,
+        template: opt.TemplateText = None,
+        system: opt.System = None,
+        max_new_tokens: opt.MaxNewTokens = 200,
+        token_budget: opt.Budget = None,
+        force: opt.Force = False,
+    ) -> None:
+        """Measure a model once and score it: DIR/table.parquet and DIR/scores.json."""
+        from unlearnkit.cli.progress import progress_bar, quiet_libraries
+        from unlearnkit.cli.score import show
+        from unlearnkit.run.evaluate import evaluate, read_reference
+        from unlearnkit.run.models import starting_model
+        from unlearnkit.score.protocols import protocol as known_protocol
+        from unlearnkit.tasks import load_task
+        from unlearnkit.text.template import Template
+
+        quiet_libraries()
+        known_protocol(protocol)
+        rows = load_task(task, data=data, holdout=holdout)
+        compared, before = read_reference(reference), read_reference(target)
+        loaded = starting_model(model, task=rows).loaded
+        with progress_bar() as progress:
+            scores = evaluate(
+                loaded,
+                Template(loaded.tokenizer, template, system),
+                rows,
+                out,
+                protocol=protocol,
+                reference=compared,
+                target=before,
+                max_new_tokens=max_new_tokens,
+                token_budget=token_budget,
+                force=force,
+                progress=progress,
+            )
+        show(scores)

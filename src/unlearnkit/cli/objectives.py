@@ -1,0 +1,100 @@
+"""`unlearnkit objectives`: what terms there are, one explained, or a formula's value on a stored batch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from unlearnkit.objectives import Term
+
+Name = Annotated[str | None, typer.Argument(help="A term to explain.")]
+Loss = Annotated[str | None, typer.Option("--loss", help="A formula to compute on --batch, such as 'npo + rt'.")]
+Batch = Annotated[Path | None, typer.Option("--batch", help="JSON with input_ids, labels, attention_mask a view.")]
+Model = Annotated[str | None, typer.Option("--model", help="The model in training.")]
+Reference = Annotated[str | None, typer.Option("--reference", help="The reference model.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb `objectives` to the command line."""
+
+    @app.command("objectives")
+    def objectives(
+        name: Name = None,
+        loss: Loss = None,
+        batch: Batch = None,
+        model: Model = None,
+        reference: Reference = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """List the terms of objectives; explain one; or compute a formula on one stored batch."""
+        if loss is not None:
+            found = _computed(loss, batch, model, reference)
+            print(json.dumps(found, indent=2) if as_json else _lines(found))
+            return
+        from unlearnkit.objectives import find_term, term_names
+
+        described = [_described(find_term(one)) for one in ([name] if name else term_names())]
+        if as_json:
+            print(json.dumps(described[0] if name else described, indent=2, ensure_ascii=False))
+        elif name:
+            import inspect
+
+            print(f"{name}\n\n{inspect.getdoc(find_term(name))}\n\n{_lines(described[0])}")
+        else:
+            _show(described)
+
+
+def _computed(loss: str, batch: Path | None, model: str | None, reference: str | None) -> dict[str, Any]:
+    from unlearnkit.cli.progress import quiet_libraries
+    from unlearnkit.errors import UserError
+    from unlearnkit.objectives import parse_objective
+
+    formula = parse_objective(loss)
+    if batch is None or model is None:
+        raise UserError(
+            "--loss needs --batch BATCH.json and --model POLICY (and --reference REF where a term reads one)"
+        )
+    from unlearnkit.run.batch_loss import batch_loss
+
+    quiet_libraries()
+    return batch_loss(formula, batch, model, reference)
+
+
+def _described(term: type[Term]) -> dict[str, Any]:
+    """What the code says of a term."""
+    one = term()
+    return {
+        "name": one.name,
+        "formula": term.summary,
+        "reads": list(one.reads),
+        "reference": term.reference,
+        "mean over": one.reduction,
+        "hyperparameters": {field.name: field.default for field in fields(term)},
+        "paper": term.paper,
+    }
+
+
+def _lines(found: dict[str, Any]) -> str:
+    said = []
+    for key, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name}={inner!r}" for name, inner in value.items()) or "none"
+        said.append(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+    return "\n".join(said)
+
+
+def _show(described: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("term", "formula", "reads", "reference", "hyperparameters", "paper", box=None)
+    for one in described:
+        given = ", ".join(f"{name}={value!r}" for name, value in one["hyperparameters"].items())
+        table.add_row(one["name"], one["formula"], ", ".join(one["reads"]), one["reference"], given, one["paper"])
+    Console().print(table)

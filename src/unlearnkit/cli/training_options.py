@@ -1,0 +1,43 @@
+"""Options of training, shared by the verbs that train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Lr = Annotated[float, typer.Option("--lr", help="AdamW's learning rate.")]
+Epochs = Annotated[float, typer.Option("--epochs", help="Passes over the rows.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows of one step, a process.")]
+Accumulate = Annotated[int, typer.Option("--accumulate", help="Batches of one step; changes memory, not results.")]
+Warmup = Annotated[float, typer.Option("--warmup", help="Steps, or a share of all steps if below 1.")]
+Schedule = Annotated[str, typer.Option("--schedule", help="linear, cosine, constant or constant_with_warmup.")]
+WeightDecay = Annotated[float, typer.Option("--weight-decay", help="AdamW's weight decay.")]
+Clip = Annotated[float, typer.Option("--max-grad-norm", help="Clip the gradient at this norm; 0 for never.")]
+Seed = Annotated[int, typer.Option("--seed", help="Order, pairing and new weights follow from it.")]
+TokenBudget = Annotated[int, typer.Option("--token-budget", help="Padded tokens of one forward pass; bounds memory.")]
+Checkpointing = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Compute activations twice and keep them once.")
+]
+Measured = Annotated[str, typer.Option("--measure", help="When to measure on the way: epoch, end or no.")]
+Tokenizer = Annotated[str | None, typer.Option("--tokenizer", help="For init:CONFIG: whose tokenizer to take.")]
+Checkpoints = Annotated[
+    bool, typer.Option("--checkpoints/--no-checkpoints", help="Keep the last two epochs, to resume from.")
+]
+
+
+def watching(measured: str, protocol: str, reference: Path | None, max_new_tokens: int):  # type: ignore[no-untyped-def]
+    """The `Watch` that --measure and its companions ask for, or None."""
+    from unlearnkit.errors import unknown
+    from unlearnkit.run.evaluate import read_reference
+    from unlearnkit.run.train import Watch
+    from unlearnkit.score.protocols import protocol as known_protocol
+
+    known_protocol(protocol)
+    if measured not in ("epoch", "end", "no"):
+        raise unknown("--measure", measured, ("epoch", "end", "no"))
+    table = read_reference(reference)
+    if measured == "no":
+        return None
+    return Watch(measured == "epoch", table, protocol, max_new_tokens)

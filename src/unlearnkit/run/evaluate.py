@@ -1,0 +1,88 @@
+"""Measure a model on a task and score it: `table.parquet` and `scores.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unlearnkit.measure import measure
+from unlearnkit.measure.measure import MAX_NEW_TOKENS, Progress
+from unlearnkit.models.digest import weights_digest
+from unlearnkit.models.load import Loaded
+from unlearnkit.run.folder import RunFolder, write_json
+from unlearnkit.score import Scores, read_measurements, score_table
+from unlearnkit.spec import RunSpec
+from unlearnkit.table import Table
+from unlearnkit.tasks.base import Task, digest_rows
+from unlearnkit.text.template import Template
+
+
+def read_reference(path: str | Path | None) -> Table | None:
+    """A retain model's measurements: our table, a folder that holds one, or a log of TOFU's or open-unlearning's."""
+    if path is None:
+        return None
+    place = Path(path)
+    inside = place / "table.parquet"
+    return read_measurements(inside if inside.is_file() else place)
+
+
+def evaluation_digests(task: Task) -> dict[str, str]:
+    """A digest of each evaluation set's rows."""
+    return {split: digest_rows(rows) for split, rows in task.evaluation.items()}
+
+
+def evaluate(
+    loaded: Loaded,
+    template: Template,
+    task: Task,
+    out: Path,
+    *,
+    protocol: str = "unlearnkit",
+    reference: Table | None = None,
+    target: Table | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    token_budget: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Scores:
+    """Measure and score into the folder `out`; a finished folder of the same evaluation is read instead.
+
+    The scores of a reference that does not fit are refused before anything is measured a second time: the table stays.
+    """
+    spec = RunSpec(
+        kind="eval",
+        task=task.name,
+        model=weights_digest(loaded.model),
+        template=template.digest,
+        data=evaluation_digests(task),
+        settings={
+            "protocol": protocol,
+            "max_new_tokens": max_new_tokens,
+            "reference": None if reference is None else reference.digest(),
+            "target": None if target is None else target.digest(),
+        },
+    )
+    folder = RunFolder.claim(out, spec, force)
+    kept = folder.path / "table.parquet"
+    if kept.is_file():
+        table = Table.load(kept)
+    else:
+        table = measure(
+            loaded.model,
+            template,
+            task,
+            max_new_tokens=max_new_tokens,
+            token_budget=token_budget,
+            progress=progress,
+        )
+        table.save(kept)
+    scores = score_table(table, reference, protocol, target=target)
+    save_scores(folder, scores)
+    return scores
+
+
+def save_scores(folder: RunFolder, scores: Scores) -> None:
+    """Write `scores.json` and say that the evaluation is finished."""
+    said: dict[str, Any] = scores.to_json()
+    write_json(folder.path / "scores.json", said)
+    folder.finish({"scores": "scores.json", "table": "table.parquet"})

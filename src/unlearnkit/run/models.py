@@ -1,0 +1,98 @@
+"""A model by the name that a user gives: a Hub id, a folder, `init:CONFIG`, or one of the embedded world's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unlearnkit.errors import UserError
+from unlearnkit.models.digest import weights_digest
+from unlearnkit.models.load import Loaded, load_model, load_tokenizer, new_model, read_config, wrap_tokenizer
+from unlearnkit.run.mini_models import mini_model
+from unlearnkit.tasks.base import Task
+
+
+class Start(NamedTuple):
+    """A model to start from, and the digest that stands for it in a spec."""
+
+    loaded: Loaded
+    digest: str
+
+
+def starting_model(
+    name: str, *, task: Task | None = None, tokenizer: str | None = None, seed: int = 0, dtype: str = "float32"
+) -> Start:
+    """Load what `name` says.
+
+    name       "locuslab/tofu_ft_phi-1.5" (Hub), "runs/full" (a folder), "mini:target" (the embedded world),
+               "init:small.json" (a new model of that configuration)
+    tokenizer  for `init:` only: whose tokeniser to take; without it one is trained on the task's text, with the
+               configuration's "vocab_size"
+    """
+    if name.startswith("init:"):
+        return _new(read_config(name.removeprefix("init:")), task, tokenizer, seed)
+    if tokenizer is not None:
+        raise UserError("--tokenizer goes with --model init:CONFIG; another model brings its own")
+    loaded = mini_model(name) if name.startswith("mini:") else load_model(name, dtype)
+    return Start(loaded, weights_digest(loaded.model))
+
+
+def _new(config: dict[str, Any], task: Task | None, tokenizer: str | None, seed: int) -> Start:
+    ready = trained_tokenizer(config, task) if tokenizer is None else load_tokenizer(tokenizer)
+    loaded = new_model({key: value for key, value in config.items() if key != "vocab_size"}, ready, seed)
+    text = json.dumps({"config": config, "seed": seed, "vocabulary": ready.get_vocab()}, sort_keys=True)
+    return Start(loaded, hashlib.sha256(text.encode()).hexdigest())
+
+
+def trained_tokenizer(config: dict[str, Any], task: Task | None) -> Any:
+    """A byte-level BPE of the configuration's "vocab_size", trained on the questions and answers of the whole task.
+
+    The whole task: a target and a retain model that start from the same configuration get the same tokeniser.
+    """
+    size = config.get("vocab_size")
+    if not isinstance(size, int) or size < 300:
+        raise UserError('init:CONFIG needs a "vocab_size" of 300 or more to train a tokenizer, or give --tokenizer')
+    if task is None:
+        raise UserError("init:CONFIG needs --task: a new tokenizer is trained on its text")
+    # only evaluation sets that are kept and trained rows: never a paraphrase or a perturbed answer
+    rows = sorted(
+        {(row.index, row.question, row.answer) for part in (task.train, task.forget, task.retain) for row in part}
+    )
+    texts = [text for _, question, answer in rows for text in (question, answer)]
+    return wrap_tokenizer(byte_level_bpe(texts, size), int(config.get("max_position_embeddings", 512)))
+
+
+def byte_level_bpe(texts: list[str], size: int) -> str:
+    """The JSON of a byte-level BPE with <pad>, <bos>, <eos>, which puts <bos> first and keeps `\\nAnswer: ` whole.
+
+    An isolated `\\nAnswer: ` makes the prompt's tokens a prefix of the whole text's tokens for every answer.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex("\nAnswer: "), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<bos>", "<eos>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    bpe.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", 1)]
+    )
+    return str(bpe.to_str())
+
+
+def is_model_folder(path: str | Path) -> bool:
+    """Whether a folder holds a model that can be loaded."""
+    return (Path(path) / "config.json").is_file()

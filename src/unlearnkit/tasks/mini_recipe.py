@@ -1,0 +1,44 @@
+"""The recipe of the embedded world's models, as data: changing a number here makes other models, with other digests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training run: AdamW, linear warm-up over a share of the steps, then the schedule."""
+
+    epochs: int
+    lr: float
+    batch_size: int
+    warmup: float = 0.1
+    schedule: str = "linear"
+    weight_decay: float = 0.0
+    adam_beta2: float = 0.99
+
+
+@dataclass(frozen=True)
+class MiniRecipe:
+    """What the models are made of and how they are trained."""
+
+    model: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "model_type": "llama",
+            "hidden_size": 192,
+            "intermediate_size": 512,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 128,
+            "tie_word_embeddings": True,
+        }
+    )
+    vocab_size: int = 1024
+    base: Phase = Phase(epochs=6, lr=3e-3, batch_size=32)
+    finetune: Phase = Phase(epochs=10, lr=1.5e-3, batch_size=16)
+
+
+RECIPE = MiniRecipe()
