@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,19 +156,17 @@ def check_algebra(folder: Path, picks: tuple[list[int], ...]) -> None:
     assert state(merged(folder, "one_", one)) == whole
 
 
-@given(SETS)
-@settings(max_examples=25, deadline=None)
-def test_merging_is_a_union(tmp_path_factory: pytest.TempPathFactory, picks: tuple[list[int], ...]) -> None:
-    check_algebra(tmp_path_factory.mktemp("ledgers"), picks)
+@pytest.mark.parametrize("many", [20, pytest.param(700, marks=pytest.mark.slow)])
+def test_merging_is_a_union(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    """Three sets of events an example, so thousands of sets in the slow suite."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # most of the time, and of no matter here
 
+    @settings(max_examples=many, deadline=None, database=None)
+    @given(SETS)
+    def each(picks: tuple[list[int], ...]) -> None:
+        check_algebra(tmp_path, picks)
 
-@pytest.mark.slow
-@given(SETS)
-@settings(max_examples=2000, deadline=None)
-def test_merging_is_a_union_thousands_of_times(
-    tmp_path_factory: pytest.TempPathFactory, picks: tuple[list[int], ...]
-) -> None:
-    check_algebra(tmp_path_factory.mktemp("ledgers"), picks)
+    each()
 
 
 def test_different_sets_have_different_states(tmp_path: Path) -> None:
