@@ -175,11 +175,11 @@ def test_aggregates_are_composed_of_their_parts() -> None:
 
 def test_fluency_falls_for_stammering_letter_salad_and_silence() -> None:
     said = {"plain": "answer number 3 of the forget set", "stammer": "the the the the the the the the"}
-    said |= {"salad": "xq zzk wrrb plo tkk mnn vbb", "silence": ""}
+    said |= {"salad": "xq zzk wrrb plo tkk mnn vbb", "silence": "", "refusal": "I do not know."}
     found = {}
     for name, text in said.items():
         found[name] = score_table(model(1.0, [True, False], generation=text))["fluency"].value
-    assert found["plain"] == 1
+    assert found["plain"] == found["refusal"] == 1
     assert found["stammer"] == pytest.approx(1 / 6)
     assert found["salad"] == found["silence"] == 0
 

@@ -19,6 +19,9 @@ Attack = Annotated[Path | None, typer.Option(help="Table of the reference attack
 Protocol = Annotated[str, typer.Option(help="Whose conventions: unlearnkit, tofu or open-unlearning.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON of scores.json.")]
 
+# What is looked at first stands first.
+FIRST = ("forget_quality", "model_utility")
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
@@ -59,20 +62,28 @@ def as_json(scores: Scores) -> str:
 
 
 def show(scores: Scores) -> None:
-    """A table on the terminal: metric, value, interval, rows, direction or the reason why it is missing."""
+    """On the terminal: what there is with interval, rows and direction; what is missing, by reason; the verdict."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("metric", "value", "95 % interval", "rows", "direction, or why it is missing", box=None)
-    for name, score in scores.scores.items():
-        table.add_row(name, *_cells(score))
+    table = Table(box=None)
+    for title in ("metric", "value", "95 % interval", "rows"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("direction")
+    missing: dict[str, list[str]] = {}
+    for name, score in sorted(scores.scores.items(), key=lambda each: each[0] not in FIRST):
+        if score.value is None:
+            missing.setdefault(score.reason or "", []).append(name)
+        else:
+            table.add_row(name, *_cells(score))
     console = Console()
     console.print(table)
+    for reason, names in missing.items():
+        console.print(f"\nnot scored: {', '.join(names)}\n  {reason}", style="dim", highlight=False, markup=False)
     label, reason, strength = (scores.verdict[key] for key in ("label", "reason", "strength"))
-    console.print(f"\n[bold]Verdict: {label or 'none'}[/bold]. {reason}. ({strength})", highlight=False)
+    console.print(f"\nVerdict: {label or 'none'}. {reason}. ({strength})", highlight=False, markup=False)
 
 
 def _cells(score: Score) -> tuple[str, str, str, str]:
-    value = "–" if score.value is None else f"{score.value:.4g}"
     interval = "" if score.interval is None else f"{score.interval[0]:.4g} to {score.interval[1]:.4g}"
-    return value, interval, str(score.n) if score.n else "", score.reason or score.direction
+    return f"{score.value:.4g}", interval, str(score.n), score.reason or score.direction

@@ -138,13 +138,13 @@ class Metric(ABC):
         return self.direction
 
     def description(self) -> str:
-        """The class's docstring without its worked numbers."""
-        whole = inspect.cleandoc(type(self).__doc__ or "")
-        return "\n\n".join(part for part in whole.split("\n\n") if not part.startswith(">>>"))
+        """The class's docstring without its worked numbers, one line a paragraph."""
+        parts = inspect.cleandoc(type(self).__doc__ or "").split("\n\n")
+        return "\n\n".join(part.replace("\n", " ") for part in parts if not part.startswith(">>>"))
 
     def formula(self) -> str:
         """The first line of the description."""
-        return self.description().split("\n\n")[0].replace("\n", " ")
+        return self.description().split("\n\n")[0]
 
 
 class TableMetric(Metric):

@@ -11,13 +11,15 @@ import numpy as np
 from unlearnkit.score.measured import ANSWER, PARAPHRASE, Measured, Missing
 from unlearnkit.score.metric import HIGHER, SETS, RowMetric, RowValues
 from unlearnkit.score.metrics.rouge import generations
+from unlearnkit.tasks.refusals import own_refusals
 
 
 class Fluency(RowMetric):
     """mean over generations to forget questions of (distinct trigrams / trigrams) · (known words / words).
 
-    A word is known where it occurs in any question or true answer of the table, so that the score needs no other
-    model: stammering lowers the first factor, letter salad the second. An empty generation scores 0.
+    A word is known where it occurs in any question or true answer of the table, or in our list of refusals ("I do not
+    know."), so that the score needs no other model: stammering lowers the first factor, letter salad the second. An
+    empty generation scores 0.
 
     >>> fluent("the author the author the author the author", {"the", "author"})
     0.3333333333333333
@@ -41,7 +43,7 @@ class Fluency(RowMetric):
 
 
 def vocabulary(measured: Measured) -> Set[str]:
-    """Every word of the questions, answers and paraphrases of the table."""
+    """Every word of the questions, answers and paraphrases of the table, and of a polite refusal."""
     return measured.once("vocabulary", lambda: _vocabulary(measured))
 
 
@@ -55,7 +57,7 @@ def fluent(text: str, known: Set[str]) -> float:
 
 
 def _vocabulary(measured: Measured) -> Set[str]:
-    found: set[str] = set()
+    found = {word for refusal in own_refusals() for word in _words(refusal)}
     for split in SETS:
         for kind in (ANSWER, PARAPHRASE):
             indices = measured.all_rows(split, kind)
