@@ -67,9 +67,10 @@ def show(scores: Scores) -> None:
     from rich.table import Table
 
     table = Table(box=None)
-    for title in ("metric", "value", "95 % interval", "rows"):
+    table.add_column("metric", overflow="fold")
+    for title in ("value", "95 % interval", "rows"):
         table.add_column(title, no_wrap=True)
-    table.add_column("direction")
+    table.add_column("direction", min_width=16)
     missing: dict[str, list[str]] = {}
     for name, score in sorted(scores.scores.items(), key=lambda each: each[0] not in FIRST):
         if score.value is None:
