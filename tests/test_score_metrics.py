@@ -155,12 +155,16 @@ def test_a_stored_table_scores_bit_for_bit(tmp_path: Any) -> None:
 
 
 def test_scoring_300_generated_rows_is_quick() -> None:
-    """What a trainer pays after an epoch; the limit is loose because the machine may be busy."""
-    first, second = table(forget=300, told="first answer"), table(forget=300, told=" ".join(WORDS[::-1] * 5))
+    """What a trainer pays after an epoch, with generations that were not seen before; the best of three tries."""
+    first = table(forget=300, told="first answer")
     score_table(first, first)
-    start = time.process_time()
-    score_table(second, first)
-    assert time.process_time() - start < 0.5
+    spent = []
+    for attempt in range(3):
+        second = table(forget=300, told=" ".join([*WORDS[::-1] * 5, str(attempt)]))
+        start = time.process_time()
+        score_table(second, first)
+        spent.append(time.process_time() - start)
+    assert min(spent) < 0.5, spent
 
 
 TEXTS = st.text(alphabet=st.sampled_from("abcdeé ÀxyzRunning1.,'\n"), max_size=60)
