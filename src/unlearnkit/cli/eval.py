@@ -30,12 +30,14 @@ def register(app: typer.Typer) -> None:
         from unlearnkit.cli.progress import progress_bar, quiet_libraries
         from unlearnkit.cli.score import show
         from unlearnkit.run.evaluate import evaluate, read_reference
+        from unlearnkit.run.folder import check_place
         from unlearnkit.run.models import starting_model
         from unlearnkit.score.protocols import protocol as known_protocol
         from unlearnkit.tasks import load_task
         from unlearnkit.text.template import Template
 
         quiet_libraries()
+        check_place(out)
         known_protocol(protocol)
         rows = load_task(task, data=data, holdout=holdout)
         compared, before = read_reference(reference), read_reference(target)

@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Train on the rows of a split (tofu:full for a target model, tofu:retain90 for a retain model)."""
         from unlearnkit.cli.progress import progress_bar, quiet_libraries
+        from unlearnkit.run.folder import check_place
         from unlearnkit.run.models import starting_model
         from unlearnkit.run.settings import Settings
         from unlearnkit.run.train import finetune
@@ -60,6 +61,7 @@ def register(app: typer.Typer) -> None:
             gradient_checkpointing=gradient_checkpointing,
         )
         quiet_libraries()
+        check_place(out)
         watch = train.watching(measure, protocol, reference, max_new_tokens)
         rows = load_task(task, data=data)
         start = starting_model(model, task=rows, tokenizer=tokenizer, seed=seed)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from unlearnkit.run.train import Watch
 
 Lr = Annotated[float, typer.Option("--lr", help="AdamW's learning rate.")]
 Epochs = Annotated[float, typer.Option("--epochs", help="Passes over the rows.")]
@@ -27,7 +30,7 @@ Checkpoints = Annotated[
 ]
 
 
-def watching(measured: str, protocol: str, reference: Path | None, max_new_tokens: int):  # type: ignore[no-untyped-def]
+def watching(measured: str, protocol: str, reference: Path | None, max_new_tokens: int) -> Watch | None:
     """The `Watch` that --measure and its companions ask for, or None."""
     from unlearnkit.errors import unknown
     from unlearnkit.run.evaluate import read_reference
@@ -40,4 +43,4 @@ def watching(measured: str, protocol: str, reference: Path | None, max_new_token
     table = read_reference(reference)
     if measured == "no":
         return None
-    return Watch(measured == "epoch", table, protocol, max_new_tokens)
+    return Watch(every_epoch=measured == "epoch", reference=table, protocol=protocol, max_new_tokens=max_new_tokens)

@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
         from unlearnkit.cli.progress import progress_bar, quiet_libraries
         from unlearnkit.cli.trajectory import show_trajectory
         from unlearnkit.objectives import parse_objective
+        from unlearnkit.run.folder import check_place
         from unlearnkit.run.models import starting_model
         from unlearnkit.run.settings import Settings
         from unlearnkit.run.train import unlearn
@@ -72,6 +73,7 @@ def register(app: typer.Typer) -> None:
             gradient_checkpointing=gradient_checkpointing,
         )
         quiet_libraries()
+        check_place(out)
         watch = train.watching(measure, protocol, reference, max_new_tokens)
         rows = load_task(task, data=data, refusals=refusals, holdout=holdout)
         start = starting_model(model, task=rows)

@@ -28,6 +28,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def check_place(path: str | Path) -> None:
+    """Refuse at once a place that no run can take: a file, or a folder with things in it that are no run."""
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--out {path} is a file; give a folder")
+    if path.is_dir() and any(path.iterdir()) and held_run(path) is None:
+        raise UserError(f"--out {path}: the folder holds files that are no run of unlearnkit; give another folder")
+
+
+def held_run(path: Path) -> str | None:
+    """The id of the run in a folder; None where there is none that can be read."""
+    try:
+        held = json.loads((path / "spec.json").read_text(encoding="utf-8"))["id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return held if isinstance(held, str) else None
+
+
 class RunFolder:
     """The folder of one run. `spec.json` says which run it is, `run.json` that it was finished."""
 
@@ -57,7 +75,7 @@ class RunFolder:
             raise UserError(f"--out {self.path} is a file; give a folder")
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return
-        held = self._held()
+        held = held_run(self.path)
         if held == self.spec.id:
             return
         if held is None:
@@ -70,14 +88,6 @@ class RunFolder:
                 "that run aside"
             )
         self._move_aside()
-
-    def _held(self) -> str | None:
-        """The id of the run in the folder; None where there is none that can be read."""
-        try:
-            held = json.loads((self.path / "spec.json").read_text(encoding="utf-8"))["id"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return held if isinstance(held, str) else None
 
     def _difference(self) -> str:
         """Which field of the spec differs first, in words."""

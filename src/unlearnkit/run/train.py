@@ -28,11 +28,13 @@ from unlearnkit.training.trainer import UnlearnTrainer
 class Watch(NamedTuple):
     """What to measure on the way, if anything.
 
-    every_epoch     measure before the first step and after each epoch; else after the last one
-    reference       a retain model's table, for forget quality
+    every_epoch  measure after each epoch; else after the last one
+    start        measure before the first step too, as epoch 0
+    reference    a retain model's table, for forget quality
     """
 
     every_epoch: bool = True
+    start: bool = True
     reference: Table | None = None
     protocol: str = "unlearnkit"
     max_new_tokens: int = MAX_NEW_TOKENS
@@ -127,7 +129,7 @@ def _train(
     trajectory = Trajectory(folder, template, task, watch, progress, int(-(-settings.epochs // 1)))
     if folder.state == "finished":
         return Trained(None, folder, trajectory.entries())
-    trainer.add_callback(EachEpoch(trajectory.look, start=kind == "unlearn"))
+    trainer.add_callback(EachEpoch(trajectory.look, start=kind == "unlearn" and watch is not None and watch.start))
     if progress is not None:
         trainer.add_callback(ShowSteps(progress, kind))
     began = time.perf_counter()

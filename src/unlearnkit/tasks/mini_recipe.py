@@ -42,3 +42,23 @@ class MiniRecipe:
 
 
 RECIPE = MiniRecipe()
+
+
+@dataclass(frozen=True)
+class DemoRecipe:
+    """How the demo unlearns: the same settings for every method, and one weight of the retain loss for both."""
+
+    retain_weight: float = 5.0
+    beta: float = 0.1
+    lr: float = 1e-4
+    epochs: int = 6
+    batch_size: int = 16
+    max_new_tokens: int = 40
+
+    def objectives(self) -> tuple[str, ...]:
+        """The four formulas, in the order in which they are run."""
+        ga, npo, kept = "ga", f"npo(beta={self.beta:g})", f" + {self.retain_weight:g}*rt"
+        return ga, ga + kept, npo, npo + kept
+
+
+DEMO = DemoRecipe()
