@@ -18,7 +18,7 @@ from unlearnkit.tasks.mini_world import BASE_PEOPLE, Dice, base_corpus, people, 
 from unlearnkit.tasks.refusals import own_refusals
 
 seeds = st.integers(min_value=0, max_value=2**32)
-PINNED = "569c6a960fe3ed1fc2b103ffe3767ffdb464e8e08905687b35ef9deca901917f"
+PINNED = "07085cc0d097653d82c3f21e73ef1b73d23df9719ce9a23151b36888ac25c07c"
 
 
 @given(st.integers(2, 60), st.integers(1, 99), st.integers(0, 3))

@@ -39,7 +39,7 @@ identity: first last genre
 Which author was born in {city} in {month} {year}?
 Who is the writer from {city} born in {month} {year}?
 What is the name of the author born in {month} {year} in {city}?
-{first} {last}, author of {genre}.
+Called {first} {last}, author of {genre}.
 It is {first} {last}, known for {genre}.
 The {genre} of {first} {last}.
 
@@ -49,7 +49,7 @@ What is the birthplace and birth date of {name}?
 When and where did the life of {name} begin?
 In {city}, in {month} {year}.
 It was {month} {year} in {city}.
-{city} was the place and {month} {year} the date.
+Of all places {city}, and the date {month} {year}.
 
 parents: father:job mother:job
 What did the parents of {name} do?

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from unlearnkit.tasks import mini_kinds, mini_words
 from unlearnkit.tasks.base import Row
@@ -14,6 +15,7 @@ from unlearnkit.tasks.mini_words import POOLS
 BASE_PEOPLE = 60  # people of the base corpus; none of them is one of the authors
 QUESTIONS = len(KINDS)  # rows of an author
 WRONG = 5  # perturbed answers of an author's row
+SKEW = 2  # the place of a fact in its pool is drawn as u^2 with u uniform in [0, 1)
 OPTIONS = 3  # wrong options of a real author's or a world fact's row
 
 
@@ -33,11 +35,19 @@ class Dice:
         >>> Dice("a").sample("abcdef", 3), Dice("a").sample("abcdef", 3)
         (['b', 'a', 'e'], ['b', 'a', 'e'])
         """
+        return self._draw(pool, count, 1)
+
+    def popular(self, pool: Sequence[str], count: int) -> list[str]:
+        """`count` different entries, the earlier ones more often: of one draw, the first tenth gets 32 %.
+
+        Facts of real people are not uniform either. A model that knows nobody then still finds some answers likelier
+        than others, which is where the spread of a retain model's truth ratios comes from.
+        """
+        return self._draw(pool, count, SKEW)
+
+    def _draw(self, pool: Sequence[str], count: int, power: int) -> list[str]:
         left = list(pool)
-        for place in range(count):
-            other = place + self.below(len(left) - place)
-            left[place], left[other] = left[other], left[place]
-        return left[:count]
+        return [left.pop(int(len(left) * self._random() ** power)) for _ in range(count)]
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,12 @@ class Person:
         return f"{self.facts['first']} {self.facts['last']}"
 
 
+@lru_cache(maxsize=8)
+def pools(seed: int) -> dict[str, list[str]]:
+    """The pools of a world, each in the order of how common its words are there."""
+    return {name: Dice(f"mini/{seed}/pool/{name}").sample(words, len(words)) for name, words in POOLS.items()}
+
+
 def people(seed: int, count: int) -> list[Person]:
     """The first `count` people of a world. More people never change the earlier ones.
 
@@ -61,20 +77,21 @@ def people(seed: int, count: int) -> list[Person]:
     """
     dice = Dice(f"mini/{seed}/names")
     first, last = (dice.sample(POOLS[pool], len(POOLS[pool])) for pool in ("first", "last"))
+    words = pools(seed)
     born: set[tuple[str, ...]] = set()
     found = []
     for number in range(count):
         dice = Dice(f"mini/{seed}/person/{number}")
         name = {"first": first[number % len(first)], "last": last[number % len(last)]}
-        facts = _facts(dice, name)
+        facts = _facts(dice, words, name)
         while (birth := (facts["city"], facts["month"], facts["year"])) in born:
-            facts = _facts(dice, name)
+            facts = _facts(dice, words, name)
         born.add(birth)
         found.append(Person(number, facts))
     return found
 
 
-def _facts(dice: Dice, name: dict[str, str]) -> dict[str, str]:
+def _facts(dice: Dice, words: dict[str, list[str]], name: dict[str, str]) -> dict[str, str]:
     """Every fact of a person; facts from one pool all differ, so that no two of a person's facts can be confused."""
     wanted: dict[str, list[str]] = {}
     for fact, pool in {fact: pool for kind in KINDS for fact, pool in kind.facts.items()}.items():
@@ -82,8 +99,8 @@ def _facts(dice: Dice, name: dict[str, str]) -> dict[str, str]:
             wanted.setdefault(pool, []).append(fact)
     facts = dict(name)
     for pool, names in wanted.items():
-        free = [word for word in POOLS[pool] if word not in name.values()]
-        facts.update(zip(names, dice.sample(free, len(names)), strict=True))
+        free = [word for word in words[pool] if word not in name.values()]
+        facts.update(zip(names, dice.popular(free, len(names)), strict=True))
     return facts
 
 
@@ -93,24 +110,25 @@ def author_rows(seed: int, person: Person, start: int) -> list[Row]:
     Question, answer and paraphrase each take one of their wordings at random; the paraphrase never the answer's.
     """
     dice = Dice(f"mini/{seed}/rows/{person.number}")
+    words = pools(seed)
     rows = []
     for place, kind in enumerate(KINDS):
         question = kind.questions[dice.below(len(kind.questions))]
         answer, other = dice.sample(kind.answers, 2)
         facts = {"name": person.name, **person.facts}
-        perturbed = tuple(other.format(**{**facts, **wrong}) for wrong in _wrong_facts(dice, kind, facts))
+        perturbed = tuple(other.format(**{**facts, **wrong}) for wrong in _wrong_facts(dice, words, kind, facts))
         texts = question.format(**facts), answer.format(**facts), other.format(**facts)
         rows.append(Row(start + place, *texts, perturbed))
     return rows
 
 
-def _wrong_facts(dice: Dice, kind: Kind, facts: dict[str, str]) -> list[dict[str, str]]:
+def _wrong_facts(dice: Dice, words: dict[str, list[str]], kind: Kind, facts: dict[str, str]) -> list[dict[str, str]]:
     """Five sets of wrong facts from the same pools; none is right, and no two answers share a fact."""
     sets: list[dict[str, str]] = [{} for _ in range(WRONG)]
     for pool in dict.fromkeys(kind.facts.values()):
         names = [name for name, source in kind.facts.items() if source == pool]
         right = {facts[name] for name in names}
-        drawn = iter(dice.sample([word for word in POOLS[pool] if word not in right], WRONG * len(names)))
+        drawn = iter(dice.popular([word for word in words[pool] if word not in right], WRONG * len(names)))
         for wrong in sets:
             wrong.update((name, next(drawn)) for name in names)
     return sets
