@@ -1,9 +1,10 @@
-"""A progress bar for everything long, on standard error, and silent where nobody watches."""
+"""Progress of everything long, on standard error: a bar on a terminal, else a line every half minute."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +22,29 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        yield _lines()
+        return
+    with Progress(*columns, console=console, transient=True) as bar:
         line = bar.add_task("", total=None)
 
         def show(what: str, done: int, total: int) -> None:
             bar.update(line, description=what, completed=done, total=total)
 
         yield show
+
+
+def _lines(every: float = 30.0) -> Callable[[str, int, int], None]:
+    """For logs: one line every so many seconds, so that a long run can be watched and a short one says nothing."""
+    last = time.monotonic()
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every:
+            last = time.monotonic()
+            print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
+
+    return show
 
 
 def quiet_libraries() -> None:

@@ -71,17 +71,9 @@ class RunFolder:
         return folder
 
     def _check_free(self, force: bool) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--out {self.path} is a file; give a folder")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        check_place(self.path)
+        if held_run(self.path) in (None, self.spec.id):
             return
-        held = held_run(self.path)
-        if held == self.spec.id:
-            return
-        if held is None:
-            raise UserError(
-                f"--out {self.path}: the folder holds files that are no run of unlearnkit; give another folder"
-            )
         if not force:
             raise UserError(
                 f"--out {self.path} holds another run ({self._difference()}); give another folder, or --force to move "
