@@ -76,7 +76,7 @@ class Table:
         stored = (data.schema.metadata or {}).get(b"unlearnkit")
         if stored is None:
             raise UserError(f"{path}: a Parquet file, but not a table that unlearnkit wrote (no `unlearnkit` metadata)")
-        meta = json.loads(stored)
+        meta = _meta(path, stored)
         if meta.pop("format", None) != FORMAT:
             raise UserError(f"{path}: written in another table format; this version reads {FORMAT}")
         bare = data.replace_schema_metadata(None)
@@ -90,3 +90,14 @@ class Table:
         for row in self.data.to_pylist():
             sha.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
         return sha.hexdigest()
+
+
+def _meta(path: str | Path, stored: bytes) -> dict[str, Any]:
+    """The metadata of a file that anybody may have written."""
+    try:
+        meta = json.loads(stored)
+    except (ValueError, RecursionError):
+        meta = None
+    if not isinstance(meta, dict):
+        raise UserError(f"{path}: its `unlearnkit` metadata is not a JSON object")
+    return meta

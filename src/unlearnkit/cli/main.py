@@ -7,8 +7,8 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 import unlearnkit.cli as folder
 from unlearnkit import __version__
@@ -51,23 +51,29 @@ def run(arguments: Sequence[str] | None = None) -> int:
             args=None if arguments is None else list(arguments), prog_name="unlearnkit", standalone_mode=False
         )
         return int(code or 0)
-    except click.exceptions.Exit as leaving:
+    except typer.Exit as leaving:
         return leaving.exit_code
-    except click.exceptions.NoArgsIsHelpError as asked:
-        print(asked.format_message())
-        return 0
-    except click.ClickException as problem:
-        return _complain(problem.format_message(), 2)
+    except TyperException as problem:
+        return _usage(problem)
     except UserError as problem:
         return _complain(str(problem), 2)
     except Diverged as problem:
         return _complain(str(problem), 1)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _complain("stopped; what was finished is kept", 130)
     except BrokenPipeError:
         return 0  # the reader, such as `head`, has seen enough
     except OSError as problem:
         return _complain(f"{problem.filename or 'a file'}: {problem.strerror or problem}", 2)
+
+
+def _usage(problem: TyperException) -> int:
+    """A mistake in how a verb was called; a group called without a verb gets its help instead."""
+    said = problem.format_message() if hasattr(problem, "format_message") else str(problem)
+    if said.lstrip().startswith("Usage:"):
+        print(said)
+        return 0
+    return _complain(said, 2)
 
 
 def _complain(message: str, code: int) -> int:

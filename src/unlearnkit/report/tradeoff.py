@@ -51,7 +51,8 @@ def draw_tradeoff(
     axes.set_xlim(left=-0.02)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="best")
+    if methods:
+        axes.legend(frameon=False, fontsize=8, loc="best")
     _save(figure, Path(path))
 
 

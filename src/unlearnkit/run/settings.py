@@ -80,5 +80,5 @@ class Settings:
             save_strategy=save,
             bf16=gpu and torch.cuda.is_bf16_supported(),
             use_cpu=not gpu,
-            **({"activation_checkpointing": True} if self.gradient_checkpointing else {}),
+            activation_checkpointing=self.gradient_checkpointing,
         )

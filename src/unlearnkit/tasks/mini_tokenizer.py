@@ -32,9 +32,9 @@ def tokenizer_json(texts: Iterable[str], vocab_size: int) -> str:
     """The text of a `tokenizer.json`: the commonest pieces of the texts, and all bytes, as one Unigram vocabulary.
 
     Any text can be encoded, as every byte is in the vocabulary. There is nothing to train and no random choice: ties
-    between pieces go by their text. Special tokens are in the vocabulary, but the tokeniser adds none by itself.
+    between pieces go by their text. The tokeniser puts `<bos>` before a text and nothing behind it.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
     cut = pre_tokenizers.Split(Regex(PIECES), behavior="isolated")
     bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -48,5 +48,8 @@ def tokenizer_json(texts: Iterable[str], vocab_size: int) -> str:
     tokenizer = Tokenizer(models.Unigram(scored, unk_id=0))
     tokenizer.pre_tokenizer = pretokenizer
     tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, special.index(BOS))]
+    )
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     return str(tokenizer.to_str())

@@ -12,10 +12,11 @@ from unlearnkit.tasks.base import Row
 from unlearnkit.tasks.mini_kinds import KINDS, Kind
 from unlearnkit.tasks.mini_words import POOLS
 
-BASE_PEOPLE = 60  # people of the base corpus; none of them is one of the authors
+BASE_PEOPLE = 40  # people of the base corpus; none of them is one of the authors
 QUESTIONS = len(KINDS)  # rows of an author
 WRONG = 5  # perturbed answers of an author's row
 SKEW = 2  # the place of a fact in its pool is drawn as u^2 with u uniform in [0, 1)
+REPEATS = 3  # how often the base corpus holds what every model is to know by heart
 OPTIONS = 3  # wrong options of a real author's or a world fact's row
 
 
@@ -139,7 +140,7 @@ def base_corpus(seed: int) -> list[Row]:
     dice = Dice(f"mini/{seed}/base")
     texts = [pair for person in people(seed, BASE_PEOPLE) for pair in _every_wording(dice, person)]
     for questions, pairs in _KNOWN:
-        texts += [(question.format(thing), answer) for thing, answer in pairs for question in questions]
+        texts += [(question.format(thing), answer) for thing, answer in pairs for question in questions] * REPEATS
     return [Row(index, question, answer) for index, (question, answer) in enumerate(texts)]
 
 
