@@ -21,7 +21,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from unlearnkit.records.canonical import canonical_bytes, sha256_of
+from unlearnkit.canonical import canonical_bytes, sha256_of
 from unlearnkit.records.events import ATTESTATION, CREATED, REPLICATION, creation_payload, make_event
 from unlearnkit.records.ledger import merge
 from unlearnkit.records.record import Inputs, Outputs, Run, build_record

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import (
+from unlearnkit.canonical import (
     MAX_DEPTH,
     canonical_bytes,
     canonical_json,
@@ -22,7 +21,8 @@ from unlearnkit.records.canonical import (
     sha256_of,
     short_number,
 )
-from unlearnkit.records.files import write_whole
+from unlearnkit.errors import UserError
+from unlearnkit.files import write_whole
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 KEYS = TEXT.filter(lambda key: key != "$float")

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 
 # Top to bottom: a module imports only from its own line and from the lines above it.
 LAYERS = (
-    ("errors", "spec", "stats", "table"),
+    ("errors", "canonical", "files", "spec", "stats", "table"),
     ("tasks",),
     ("text",),
     ("models",),
@@ -48,7 +48,15 @@ SLOW_TO_IMPORT = (
     "matplotlib",
     "huggingface_hub",
 )
-WITHOUT_TORCH = ("errors", "spec", "table", "tasks", "score")  # these run where torch is not even installed
+WITHOUT_TORCH = (
+    "errors",
+    "canonical",
+    "files",
+    "spec",
+    "table",
+    "tasks",
+    "score",
+)  # these run where torch is not even installed
 SHAPELESS = ("util", "utils", "helper", "helpers", "common", "misc")
 
 

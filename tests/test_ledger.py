@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from unlearnkit.canonical import canonical_bytes, parse_json, sha256_of
 from unlearnkit.cli import cite as cite_verb
 from unlearnkit.cli import ledger as ledger_verb
 from unlearnkit.cli import pith as pith_verb
 from unlearnkit.errors import UserError
 from unlearnkit.records import ledger_lines
-from unlearnkit.records.canonical import canonical_bytes, parse_json, sha256_of
 from unlearnkit.records.checks import FAILED, NOT_CHECKED
 from unlearnkit.records.event_rules import REASONS, event_problem
 from unlearnkit.records.events import (

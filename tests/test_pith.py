@@ -14,9 +14,9 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
+from unlearnkit.canonical import sha256_of
 from unlearnkit.cli import pith as verb
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import sha256_of
 from unlearnkit.records.checks import FAILED, NOT_CHECKED, PASSED, first_failed
 from unlearnkit.records.keys import public_hex, sign
 from unlearnkit.records.pith import verify

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from unlearnkit.canonical import canonical_bytes, parse_json
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import canonical_bytes, parse_json
 from unlearnkit.records.checks import FAILED, NOT_CHECKED, PASSED, first_failed
 from unlearnkit.records.papers import papers_of
 from unlearnkit.records.provenance import gather

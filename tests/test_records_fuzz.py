@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from unlearnkit.canonical import canonical_bytes, parse_json, revive, sha256_of
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import canonical_bytes, parse_json, revive, sha256_of
 from unlearnkit.records.event_rules import REASONS
 from unlearnkit.records.events import CREATED, REPLICATION, creation_payload, make_event
 from unlearnkit.records.export import export_state

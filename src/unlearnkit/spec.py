@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from unlearnkit.canonical import sha256_of
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,9 @@ class RunSpec:
 
     @property
     def id(self) -> str:
-        """SHA-256 of the spec: JSON with sorted keys, no blanks, UTF-8.
+        """SHA-256 of the spec's canonical form.
 
         >>> RunSpec("eval", "mini:forget10", "m", "t").id == RunSpec("eval", "mini:forget10", "m", "t", {}, {}).id
         True
         """
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_of(self.to_json())

@@ -15,14 +15,19 @@ class TokenStats(NamedTuple):
     logp    log-probability of each scored token in nats, zero elsewhere; (batch, tokens)
     mask    True where a token is scored; (batch, tokens)
     logits  of the position that predicts each scored token, kept only where a term asks; (batch, tokens, vocab)
-    hidden  hidden states of one layer at the scored tokens' positions, kept only where a term asks;
+    hidden  what one layer puts out at the scored tokens' own positions, kept only where a term asks;
             (batch, tokens, width)
+    targets ids of the scored tokens; (batch, tokens)
+
+    Terms with `positions = "all"` get every position of the padded rows instead: "token" then means a position, which
+    is scored where it predicts a token of the answer; `targets` is -100 elsewhere.
     """
 
     logp: Tensor
     mask: Tensor
     logits: Tensor | None = None
     hidden: Tensor | None = None
+    targets: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> TokenStats:
         """The same change applied to every part that is kept: a slice, or a move to another device."""
@@ -31,6 +36,7 @@ class TokenStats(NamedTuple):
             change(self.mask),
             None if self.logits is None else change(self.logits),
             None if self.hidden is None else change(self.hidden),
+            None if self.targets is None else change(self.targets),
         )
 
     @property

@@ -99,8 +99,8 @@ def _table(
 ) -> None:
     """The leaderboard of a task: best and median of each method, seeds, intervals, who replicated, which record."""
     from unlearnkit.errors import unknown
+    from unlearnkit.files import write_whole
     from unlearnkit.records.checks import printable
-    from unlearnkit.records.files import write_whole
     from unlearnkit.records.leaderboard import leaderboard
     from unlearnkit.records.leaderboard_text import check_form, render
 

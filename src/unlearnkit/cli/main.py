@@ -68,12 +68,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage(problem: TyperException) -> int:
-    """A mistake in how a verb was called; a group called without a verb gets its help instead."""
+    """A mistake in how a verb was called. A group called without a verb prints its help itself and has no message."""
     said = problem.format_message() if hasattr(problem, "format_message") else str(problem)
-    if said.lstrip().startswith("Usage:"):
-        print(said)
-        return 0
-    return _complain(said, 2)
+    return _complain(said, 2) if said.strip() else 0
 
 
 def _complain(message: str, code: int) -> int:

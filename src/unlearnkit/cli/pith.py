@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     ) -> None:
         """Recompute every hash, number and alias that the file gives; exit code 1 where one is wrong."""
-        from unlearnkit.records.canonical import read_json
+        from unlearnkit.canonical import read_json
         from unlearnkit.records.keys import read_public_key
         from unlearnkit.records.pith import verify as verified
 
@@ -44,9 +44,9 @@ def register(app: typer.Typer) -> None:
         signer: Annotated[str, typer.Option(help="The name to sign under.")] = "anonymous",
     ) -> None:
         """Write a run record and its events as a Pith open graph state."""
-        from unlearnkit.records.canonical import canonical_bytes
+        from unlearnkit.canonical import canonical_bytes
+        from unlearnkit.files import write_whole
         from unlearnkit.records.export import export_state
-        from unlearnkit.records.files import write_whole
         from unlearnkit.records.keys import read_private_key
         from unlearnkit.records.record import read_record
 

@@ -15,6 +15,7 @@ from unlearnkit.stats import View
 
 Need = Literal["none", "tokens", "logits", "hidden"]
 Reduction = Literal["examples", "tokens"]
+Positions = Literal["answer", "all"]
 VIEWS = ("forget", "retain", "alternate")
 
 
@@ -29,12 +30,14 @@ class Term:
     paper      where it comes from
     reference  what it reads of the reference model: "none", "tokens" (log-probabilities), "logits" or "hidden"
     policy     what it reads of the model in training, beyond the log-probabilities: "tokens", "logits" or "hidden"
+    alternates what the answers of the view `alternate` are: "refusals", or "generated" by the model itself
     """
 
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     reference: ClassVar[Need] = "none"
     policy: ClassVar[Need] = "tokens"
+    alternates: ClassVar[Literal["refusals", "generated"]] = "refusals"
     __call__: ClassVar[Callable[..., Tensor]]
 
     @property
@@ -47,6 +50,45 @@ class Term:
         """The views that `__call__` is given, in order."""
         return tuple(name for name in inspect.signature(type(self).__call__).parameters if name in VIEWS)
 
+    def weights(self, *masks: Tensor) -> Tensor:
+        """The weight of each value that `__call__` returns, from the masks of the views that it reads."""
+        mask = masks[0]
+        return mask.any(-1).float() if self.reduction == "examples" else mask.float()
+
+    # -- what few terms need: each has a default that most never think of --------------------------------------------
+
+    def reference_on(self, view: str) -> Need:
+        """What it reads of the reference on one view, where that differs from view to view."""
+        return self.reference
+
+    def policy_on(self, view: str) -> Need:
+        """What it reads of the model in training on one view, where that differs from view to view."""
+        return self.policy
+
+    @property
+    def positions(self) -> Positions:
+        """The scored tokens of the "answer", or "all" positions of the rows padded to their view's longest.
+
+        The second is for formulas that read prompts and padding, as some originals do; a step that is cut differently is
+        then padded differently, so its loss may differ too.
+        """
+        return "answer"
+
+    @property
+    def padded_to(self) -> int:
+        """With all positions: at least so many a row; 0 is the longest row."""
+        return 0
+
+    @property
+    def layer(self) -> int | None:
+        """The layer whose hidden states it reads, counted from 0; -1 is as deep as layer 7 of 32."""
+        return None
+
+    @property
+    def statistic_reads(self) -> tuple[str, ...]:
+        """The views that `statistic` is given."""
+        return self.reads
+
     @property
     def wants_statistic(self) -> bool:
         """Whether `statistic` is to be averaged over the whole optimiser step and given to `__call__`."""
@@ -56,10 +98,17 @@ class Term:
         """A value an example whose mean over the whole optimiser step `__call__` gets as `statistic`; (batch,)."""
         raise NotImplementedError
 
-    def weights(self, *masks: Tensor) -> Tensor:
-        """The weight of each value that `__call__` returns, from the masks of the views that it reads."""
-        mask = masks[0]
-        return mask.any(-1).float() if self.reduction == "examples" else mask.float()
+    @property
+    def first_multiplier(self) -> float | None:
+        """Where the term's weight changes as training goes: the number that it is multiplied with at first."""
+        return None
+
+    def next_multiplier(self, multiplier: float, value: float, epochs: float) -> float:
+        """The multiplier after a step in which the term's mean was `value`, so many epochs into training.
+
+        The trainer holds it and writes it into checkpoints: a term itself never changes.
+        """
+        return multiplier
 
     def require_positive(self, *names: str) -> None:
         """Refuse hyperparameters that are not above zero; called by terms from `__post_init__`."""
@@ -77,8 +126,8 @@ class Term:
         said = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != field.default or (isinstance(value, float) and not isinstance(value, bool)):
-                said.append(f"{field.name}={value!r}" if not isinstance(value, float) else f"{field.name}={value:g}")
+            if value != field.default or isinstance(value, float):
+                said.append(f"{field.name}={_short(value) if isinstance(value, float) else repr(value)}")
         return f"{self.name}({', '.join(said)})" if said else self.name
 
 
@@ -88,11 +137,28 @@ class Objective:
 
     terms: tuple[tuple[float, Term], ...]
 
+    def __post_init__(self) -> None:
+        if len({term.layer for _, term in self.terms} - {None}) > 1:
+            raise UserError(f"objective '{self}' reads the hidden states of several layers; one layer can be read")
+
     @cached_property
     def views(self) -> tuple[str, ...]:
         """Every view that some term reads, forget first."""
-        read = {view for _, term in self.terms for view in term.reads}
+        read = {view for _, term in self.terms for view in (*term.reads, *_statistic_reads(term))}
         return tuple(view for view in VIEWS if view in read)
+
+    @property
+    def layer(self) -> int | None:
+        """The layer whose hidden states some term reads."""
+        return next((term.layer for _, term in self.terms if term.layer is not None), None)
+
+    @property
+    def alternates(self) -> Literal["refusals", "generated"]:
+        """What the answers of the view `alternate` are to be; refused where the terms want both kinds."""
+        kinds = {term.alternates for _, term in self.terms if "alternate" in (*term.reads, *_statistic_reads(term))}
+        if len(kinds) > 1:
+            raise UserError(f"objective '{self}' reads refusals and generated answers; one kind can be read in a run")
+        return next(iter(kinds), "refusals")
 
     @property
     def lead(self) -> str:
@@ -112,21 +178,31 @@ class Objective:
 
     def reference_need(self) -> Mapping[str, Need]:
         """For each view, the most that some term reads of the reference there."""
-        return {view: self._most(view, "reference") for view in self.views}
+        return {view: max(self.needs(view)[1], key=_ORDER.index) for view in self.views}
 
-    def policy_need(self) -> Mapping[str, Need]:
-        """For each view, the most that some term reads of the model in training."""
-        return {view: self._most(view, "policy") for view in self.views}
-
-    def _most(self, view: str, what: str) -> Need:
-        order: tuple[Need, ...] = ("none", "tokens", "logits", "hidden")
-        needs: list[Need] = [getattr(term, what) for _, term in self.terms if view in term.reads]
-        return max(needs, key=order.index, default="none")
+    def needs(self, view: str, positions: Positions = "answer") -> tuple[set[Need], set[Need]]:
+        """All that terms read on a view at these positions: of the model in training, and of the reference."""
+        terms = [term for _, term in self.terms if view in (*term.reads, *_statistic_reads(term))]
+        terms = [term for term in terms if positions == term.positions or positions == "answer"]
+        none: set[Need] = {"none"}
+        return none | {term.policy_on(view) for term in terms}, none | {term.reference_on(view) for term in terms}
 
     def __str__(self) -> str:
         out = ""
         for weight, term in self.terms:
             sign = " - " if weight < 0 else " + "
-            size = "" if abs(weight) == 1 else f"{abs(weight):g}*"
+            size = "" if abs(weight) == 1 else f"{_short(abs(weight))}*"
             out += f"{sign}{size}{term}"
         return out.removeprefix(" + ") if out.startswith(" + ") else "-" + out.removeprefix(" - ")
+
+
+_ORDER: tuple[Need, ...] = ("none", "tokens", "logits", "hidden")
+
+
+def _statistic_reads(term: Term) -> tuple[str, ...]:
+    return term.statistic_reads if term.wants_statistic else ()
+
+
+def _short(value: float) -> str:
+    """A number as one writes it, with all its digits: 5, 0.1, 1e-05."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearnkit.canonical import sha256_of
 from unlearnkit.errors import UserError, unknown
-from unlearnkit.records.canonical import sha256_of
 from unlearnkit.records.event_rules import REASONS, WAYS, event_problem
 from unlearnkit.records.events import (
     CORRECTION,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from unlearnkit.canonical import canonical_json, canonical_object, utf8
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import canonical_json, canonical_object, utf8
 from unlearnkit.records.events import (
     ATTESTATION,
     CORRECTION,

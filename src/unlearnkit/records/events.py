@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from unlearnkit.records.canonical import sha256_of
+from unlearnkit.canonical import sha256_of
 from unlearnkit.records.keys import PrivateKey, fingerprint, public_hex, public_key, sign, verifies
 from unlearnkit.records.numbering import without_number
 from unlearnkit.records.times import now

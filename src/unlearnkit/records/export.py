@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.records.canonical import parse_json, sha256_of
+from unlearnkit.canonical import parse_json, sha256_of
 from unlearnkit.records.events import ATTESTATION, CORRECTION, CREATED, REPLICATION, creation_payload, make_event
 from unlearnkit.records.keys import PrivateKey
 from unlearnkit.records.ledger_lines import MAX_LINE

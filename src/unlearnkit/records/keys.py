@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from unlearnkit.errors import UserError
-from unlearnkit.records.files import flush_folder, write_new
+from unlearnkit.files import flush_folder, write_new
 
 PRIVATE_NAME, PUBLIC_NAME = "unlearnkit.key", "unlearnkit.pub"
 MAX_KEY_BYTES = 16 * 1024

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.records.canonical import parse_json, revive
+from unlearnkit.canonical import parse_json, revive
 from unlearnkit.records.events import CORRECTION, REPLICATION
 from unlearnkit.records.ledger import summarise
 from unlearnkit.records.ledger_lines import MAX_LINE

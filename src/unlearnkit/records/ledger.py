@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from unlearnkit.canonical import canonical_bytes
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import canonical_bytes
+from unlearnkit.files import write_whole
 from unlearnkit.records.event_rules import REASONS, event_problem
-from unlearnkit.records.files import write_whole
 from unlearnkit.records.ledger_lines import invalid_note
 from unlearnkit.records.ledger_store import Equivocation, Notice, Store
 

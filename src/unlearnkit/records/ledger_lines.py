@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from unlearnkit.canonical import FLOAT_KEY, canonical_bytes, parse_json, refuse_depth
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import FLOAT_KEY, canonical_bytes, parse_json, refuse_depth
 from unlearnkit.records.event_rules import REASONS, Opened, open_event
 
 MAX_LINE = 16 * 2**20

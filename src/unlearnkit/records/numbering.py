@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from unlearnkit.canonical import ALIAS_LENGTHS, NUMBER_LENGTH, sha256_of, short_number
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import ALIAS_LENGTHS, NUMBER_LENGTH, sha256_of, short_number
 
 OURS, PITH = "unlearnkit", "pith"
 _GIVEN = re.compile(rf"(?:(?:{PITH}|{OURS}):(\d{{4}}):)?([A-Z2-7]+)", re.IGNORECASE | re.ASCII)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unlearnkit.canonical import sha256_of, short_number
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import sha256_of, short_number
 from unlearnkit.records.checks import FAILED, Check, judge, skipped
 from unlearnkit.records.keys import PublicKey
 from unlearnkit.records.numbering import is_run_record, number_of, parse_number, without_number, year_of

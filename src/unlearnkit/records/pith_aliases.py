@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unlearnkit.records.canonical import ALIAS_LENGTHS, short_number
+from unlearnkit.canonical import ALIAS_LENGTHS, short_number
 from unlearnkit.records.numbering import OURS, is_run_record, year_of
 
 

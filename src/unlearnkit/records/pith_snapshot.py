@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unlearnkit.records.canonical import canonical_bytes
+from unlearnkit.canonical import canonical_bytes
 from unlearnkit.records.checks import Check, judge, skipped
 from unlearnkit.records.pith_events import as_dict
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unlearnkit.records.canonical import canonical_bytes, sha256_of, short_number
+from unlearnkit.canonical import canonical_bytes, sha256_of, short_number
 from unlearnkit.records.checks import Check, judge
 from unlearnkit.records.keys import PublicKey
 from unlearnkit.records.numbering import PITH, is_run_record, year_of

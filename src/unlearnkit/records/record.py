@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unlearnkit.canonical import canonical_bytes, parse_json, read_json, sha256_of
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import canonical_bytes, parse_json, read_json, sha256_of
-from unlearnkit.records.files import write_whole
+from unlearnkit.files import write_whole
 from unlearnkit.records.numbering import OURS, number_of
 from unlearnkit.records.record_rules import record_problems
 from unlearnkit.records.times import now

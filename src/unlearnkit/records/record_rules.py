@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from unlearnkit.records.canonical import FLOAT_KEY, sha256_of
+from unlearnkit.canonical import FLOAT_KEY, sha256_of
 from unlearnkit.records.numbering import is_run_record
 from unlearnkit.records.times import is_time
 

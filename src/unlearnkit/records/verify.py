@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearnkit.canonical import canonical_json, sha256_of
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import canonical_json, sha256_of
 from unlearnkit.records.checks import Check, first_failed, judge, skipped
 from unlearnkit.records.numbering import number_of
 from unlearnkit.records.record import TABLE_NAME

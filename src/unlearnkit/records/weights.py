@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from unlearnkit.canonical import read_json
 from unlearnkit.errors import UserError
-from unlearnkit.records.canonical import read_json
 
 INDEX_NAME = "model.safetensors.index.json"
 _PIECE = 16 * 2**20

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from unlearnkit.canonical import read_json
 from unlearnkit.errors import UserError
 from unlearnkit.models.load import load_model
 from unlearnkit.models.reference import Live, Reference
 from unlearnkit.objectives import Objective
-from unlearnkit.records.canonical import read_json
 from unlearnkit.text.template import Encoded
 from unlearnkit.training.data import Answer, Example
 from unlearnkit.training.step import cut, piece_views, statistic_sums, step_weights, term_sums

@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unlearnkit.errors import UserError
+from unlearnkit.files import write_whole
 from unlearnkit.spec import RunSpec
 
 State = Literal["new", "unfinished", "finished"]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none: beside the place, flushed, then renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(aside, path)
+    """Write a whole file or none."""
+    write_whole(path, [text.encode()])
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,7 +12,7 @@ from unlearnkit.tasks.base import Row
 from unlearnkit.tasks.mini_kinds import KINDS, Kind
 from unlearnkit.tasks.mini_words import POOLS
 
-BASE_PEOPLE = 40  # people of the base corpus; none of them is one of the authors
+BASE_PEOPLE = 30  # people of the base corpus; none of them is one of the authors
 QUESTIONS = len(KINDS)  # rows of an author
 WRONG = 5  # perturbed answers of an author's row
 SKEW = 2  # the place of a fact in its pool is drawn as u^2 with u uniform in [0, 1)
