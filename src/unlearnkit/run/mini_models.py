@@ -119,6 +119,7 @@ def _fit(loaded: Loaded, rows: list[Row], phase: Phase, seed: int, what: str, pr
         schedule=phase.schedule,
         weight_decay=phase.weight_decay,
         adam_beta2=phase.adam_beta2,
+        adam_epsilon=phase.adam_epsilon,
         seed=seed,
     )
     with tempfile.TemporaryDirectory() as scratch:

@@ -31,6 +31,7 @@ class Settings:
     schedule: str = "linear"
     weight_decay: float = 0.01
     adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     seed: int = 0
     pairing: str = "epoch"
@@ -75,6 +76,7 @@ class Settings:
             lr_scheduler_type=self.schedule,
             weight_decay=self.weight_decay,
             adam_beta2=self.adam_beta2,
+            adam_epsilon=self.adam_epsilon,
             max_grad_norm=self.max_grad_norm,
             seed=self.seed,
             save_strategy=save,

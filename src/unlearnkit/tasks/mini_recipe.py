@@ -18,6 +18,7 @@ class Phase:
     schedule: str = "linear"
     weight_decay: float = 0.0
     adam_beta2: float = 0.99
+    adam_epsilon: float = 1e-8
 
 
 @dataclass(frozen=True)
