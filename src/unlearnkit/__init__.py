@@ -11,15 +11,22 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _DOOR = {
-    "UserError": "unlearnkit.errors",
+    "Settings": "unlearnkit.run.settings",
     "Table": "unlearnkit.table",
     "Task": "unlearnkit.tasks.base",
-    "load_task": "unlearnkit.tasks",
-    "parse_objective": "unlearnkit.objectives",
+    "Template": "unlearnkit.text.template",
     "UnlearnConfig": "unlearnkit.training.config",
     "UnlearnTrainer": "unlearnkit.training.trainer",
-    "measure": "unlearnkit.measure",
+    "UserError": "unlearnkit.errors",
+    "Watch": "unlearnkit.run.train",
+    "evaluate": "unlearnkit.run.evaluate",
+    "finetune": "unlearnkit.run.train",
+    "load_task": "unlearnkit.tasks",
+    "parse_objective": "unlearnkit.objectives",
+    "read_measurements": "unlearnkit.score",
     "score_table": "unlearnkit.score",
+    "starting_model": "unlearnkit.run.models",
+    "unlearn": "unlearnkit.run.train",
 }
 __all__ = list(_DOOR)
 

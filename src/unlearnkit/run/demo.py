@@ -10,8 +10,9 @@ from typing import Any
 from unlearnkit.measure import measure
 from unlearnkit.measure.measure import Progress
 from unlearnkit.models.digest import weights_digest
+from unlearnkit.report.comparison import markdown_table
 from unlearnkit.report.tradeoff import draw_tradeoff
-from unlearnkit.run.folder import RunFolder, write_json
+from unlearnkit.run.folder import RunFolder, write_json, write_text
 from unlearnkit.run.mini_models import MiniModel, mini_model
 from unlearnkit.run.models import Start
 from unlearnkit.run.settings import Settings
@@ -70,6 +71,7 @@ def demo(out: str | Path, seed: int = 0, force: bool = False, progress: Progress
         )
         entries += [{"objective": objective, **entry} for entry in done.trajectory]
     write_json(folder.path / "results.json", entries)
+    write_text(folder.path / "table.md", markdown_table(entries) + "\n")
     draw_tradeoff(entries, folder.path / "tradeoff.png", f"Unlearning {task.name}, world {seed}", FIXED)
     folder.finish({"results": "results.json", "picture": "tradeoff.png"})
     return entries

@@ -1,0 +1,81 @@
+"""Put what commands generated into the README: the demo's table and picture, and the tree with one line a file.
+
+.venv/bin/python docs/generate.py DEMO_FOLDER      (after `make demo`, DEMO_FOLDER is demo)
+.venv/bin/python docs/generate.py --check          (is the tree in the README true?)
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+SHOWN = ("forget_quality", "model_utility", "forget_rouge", "forget_truth_ratio")
+
+
+def tree() -> str:
+    """Every module of the package with the first line of its docstring."""
+    package = ROOT / "src/unlearnkit"
+    lines = ["```", "src/unlearnkit/"]
+    for path in sorted(package.rglob("*.py"), key=lambda one: (one.parent.parts, one.name != "__init__.py", one.name)):
+        said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[0]
+        depth = len(path.relative_to(package).parts) - 1
+        if path.name == "__init__.py":
+            if depth:
+                lines.append(f"{'  ' * depth}{path.parent.name + '/':<{30 - 2 * depth}}{said}")
+            continue
+        lines.append(f"{'  ' * (depth + 1)}{path.name:<{28 - 2 * depth}}{said}")
+    return "\n".join([*lines, "```"])
+
+
+def demo_table(folder: Path) -> str:
+    """The last measured epoch of each method, and for `npo + rt` its best one, from the demo's results."""
+    entries = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    lines = ["| model | epoch | " + " | ".join(name.replace("_", " ") for name in SHOWN) + " |", "|---" * 6 + "|"]
+    for method in dict.fromkeys(entry["objective"] for entry in entries):
+        run = [entry for entry in entries if entry["objective"] == method]
+        kept = [max(run, key=lambda entry: entry["forget_quality"] * entry["model_utility"])]
+        if run[-1] is not kept[0]:
+            kept.append(run[-1])
+        lines += [_line(entry, best=entry is kept[0] and len(run) > 1) for entry in kept]
+    return "\n".join(lines)
+
+
+def _line(entry: dict[str, float | str], best: bool) -> str:
+    cells = [_cell(float(entry[name])) for name in SHOWN]
+    return f"| {entry['objective']} | {entry['epoch']}{' (best)' if best else ''} | " + " | ".join(cells) + " |"
+
+
+def _cell(value: float) -> str:
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.2f}"
+
+
+def put(text: str, name: str, inside: str) -> str:
+    """Replace what stands between the markers of that name."""
+    marked = re.compile(rf"(<!-- {name}:begin -->\n).*?(\n<!-- {name}:end -->)", re.DOTALL)
+    if not marked.search(text):
+        sys.exit(f"README.md has no markers for {name}")
+    return marked.sub(lambda found: found[1] + inside + found[2], text)
+
+
+def main(arguments: list[str]) -> None:
+    """Write, or with --check only compare."""
+    before = README.read_text(encoding="utf-8")
+    after = put(before, "tree", tree())
+    if arguments and arguments[0] != "--check":
+        folder = Path(arguments[0])
+        after = put(after, "demo", demo_table(folder))
+        (ROOT / "docs/pictures").mkdir(exist_ok=True)
+        shutil.copyfile(folder / "tradeoff.png", ROOT / "docs/pictures/demo_tradeoff.png")
+    if "--check" in arguments:
+        sys.exit(0 if before == after else "the tree in README.md is not the tree of src/: run docs/generate.py")
+    README.write_text(after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
