@@ -11,10 +11,10 @@ demo: $(READY)  ## train the embedded world's models, unlearn with four methods,
 	$(BIN)/unlearnkit demo --out $(DEMO_OUT)
 
 test: $(READY)  ## the fast suite, doctests included
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: $(READY)  ## kill tests, process groups, fuzzing, browser
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 check: $(READY)  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

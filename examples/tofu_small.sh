@@ -11,7 +11,7 @@ mkdir -p "$out"
 took() { local start=$SECONDS; "$@"; echo "$((SECONDS - start)) s: unlearnkit ${*:2:1} ${*: -1}" | tee -a "$out/times.txt"; }
 
 train=(--model "init:$here/tofu_small.json" --data "$data" --lr 2e-3 --epochs 8 --batch-size 8 --warmup 0.03
-       --schedule cosine --no-checkpoints)
+       --schedule cosine)
 took "$unlearnkit" finetune "${train[@]}" --task tofu:full --out "$out/full"
 took "$unlearnkit" finetune "${train[@]}" --task tofu:retain90 --out "$out/retain90"
 
