@@ -71,8 +71,10 @@ class Table:
         """Read a Parquet table; a file that is none, or not one of ours, is a `UserError`."""
         try:
             data = pq.read_table(path)
-        except (pa.ArrowInvalid, OSError) as problem:
-            raise UserError(f"{path}: not a readable Parquet table ({str(problem).splitlines()[0]})") from None
+            data.validate(full=True)  # lengths and text that lie are found here, not in the middle of a score
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:
+            reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
+            raise UserError(f"{path}: not a readable Parquet table ({reason})") from None
         stored = (data.schema.metadata or {}).get(b"unlearnkit")
         if stored is None:
             raise UserError(f"{path}: a Parquet file, but not a table that unlearnkit wrote (no `unlearnkit` metadata)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from unlearnkit.errors import UserError, unknown
@@ -46,7 +47,7 @@ def load_model(name: str, dtype: str = "float32", device: torch.device | None = 
         model: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=parse_dtype(dtype), use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as problem:
+    except (OSError, ValueError, KeyError, SafetensorError) as problem:
         raise UserError(f"model '{name}' could not be loaded: {_first_line(problem)}") from None
     tokenizer = load_tokenizer(name)
     check_pair(name, model, tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("lr", "epochs", "batch_size", "accumulate", "token_budget"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: give a number above 0")
         for name in ("warmup", "weight_decay", "max_grad_norm", "seed"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: give a number of 0 or more")
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)

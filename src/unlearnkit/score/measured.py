@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
@@ -107,7 +108,7 @@ class Measured:
 
     def perturbed_loss(self, split: str, indices: Sequence[int]) -> Floats:
         """ℓ of every perturbed answer, NaN where a row has fewer than the others; (rows, perturbations)."""
-        kinds = [kind for kind in self.kinds(split) if kind.startswith(PERTURBED)]
+        kinds = [kind for kind in self.kinds(split) if re.fullmatch(f"{PERTURBED}[0-9]{{1,9}}", kind)]
         kinds.sort(key=lambda kind: int(kind.removeprefix(PERTURBED)))
         matrix = np.full((len(indices), len(kinds)), np.nan)
         for column, kind in enumerate(kinds):

@@ -120,7 +120,7 @@ class _Section:
 
     @staticmethod
     def _mean(mean: float | None, total: float | None, count: float | None) -> tuple[float | None, int | None]:
-        length = int(count) if count is not None and count >= 1 and count == int(count) else None
+        length = int(count) if count is not None and 1 <= count < 2**53 and count == int(count) else None
         if mean is None and total is not None and length is not None:
             mean = total / length
         return mean, length

@@ -59,7 +59,7 @@ class Template:
                 "the tokenizer has no end-of-sequence token, so an answer has no end; set `eos_token` in it"
             )
         has_chat = getattr(tokenizer, "chat_template", None) is not None
-        self.text = text or ("chat" if has_chat else "plain")
+        self.text = text if text is not None else "chat" if has_chat else "plain"
         if self.text == "chat" and not has_chat:
             raise UserError(
                 "--template chat was asked for, but this tokenizer has no chat template; use --template plain"

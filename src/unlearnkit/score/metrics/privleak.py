@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from unlearnkit.score.measured import Floats
+from unlearnkit.score.measured import Floats, Missing
 from unlearnkit.score.metric import Case, Metric, Value
 from unlearnkit.score.metrics.membership import MinKAttack, against_retain_model
 from unlearnkit.score.resampling import DRAWS
@@ -52,5 +52,7 @@ Area = TypeVar("Area", float, Floats)
 
 def leak(mine: Area, retain: Area, epsilon: float) -> Area:
     """PrivLeak from two areas."""
+    if isinstance(retain, float) and 1 - retain + epsilon == 0:
+        raise Missing("the retain model's AUC is 1, so a difference relative to 1 - AUC is not defined")
     with np.errstate(divide="ignore", invalid="ignore"):
         return 100 * ((1 - mine) - (1 - retain)) / (1 - retain + epsilon)
