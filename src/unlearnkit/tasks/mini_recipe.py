@@ -28,18 +28,19 @@ class MiniRecipe:
     model: Mapping[str, Any] = field(
         default_factory=lambda: {
             "model_type": "llama",
-            "hidden_size": 192,
-            "intermediate_size": 512,
+            "hidden_size": 128,
+            "intermediate_size": 1024,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "num_key_value_heads": 4,
             "max_position_embeddings": 128,
             "tie_word_embeddings": True,
+            "initializer_range": 0.08,
         }
     )
-    vocab_size: int = 1024
-    base: Phase = Phase(epochs=6, lr=3e-3, batch_size=32)
-    finetune: Phase = Phase(epochs=10, lr=1.5e-3, batch_size=16)
+    vocab_size: int = 4096
+    base: Phase = Phase(epochs=5, lr=3e-3, batch_size=32, weight_decay=0.01)
+    finetune: Phase = Phase(epochs=10, lr=1.5e-3, batch_size=16, adam_epsilon=1e-4)
 
 
 RECIPE = MiniRecipe()
@@ -49,9 +50,9 @@ RECIPE = MiniRecipe()
 class DemoRecipe:
     """How the demo unlearns: the same settings for every method, and one weight of the retain loss for both."""
 
-    retain_weight: float = 5.0
+    retain_weight: float = 3.0
     beta: float = 0.1
-    lr: float = 1e-4
+    lr: float = 7e-4
     epochs: int = 6
     batch_size: int = 16
     max_new_tokens: int = 40
