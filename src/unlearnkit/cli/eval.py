@@ -41,7 +41,8 @@ def register(app: typer.Typer) -> None:
         known_protocol(protocol)
         rows = load_task(task, data=data, holdout=holdout)
         compared, before = read_reference(reference), read_reference(target)
-        loaded = starting_model(model, task=rows).loaded
+        start = starting_model(model, task=rows)
+        loaded = start.loaded
         with progress_bar() as progress:
             scores = evaluate(
                 loaded,
@@ -55,5 +56,6 @@ def register(app: typer.Typer) -> None:
                 token_budget=token_budget,
                 force=force,
                 progress=progress,
+                name=start.name,
             )
         show(scores)

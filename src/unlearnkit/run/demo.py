@@ -54,7 +54,7 @@ def demo(out: str | Path, seed: int = 0, force: bool = False, progress: Progress
     watch = Watch(reference=tables["retain"], max_new_tokens=DEMO.max_new_tokens, start=False)
     settings = Settings(lr=DEMO.lr, epochs=DEMO.epochs, batch_size=DEMO.batch_size, schedule="constant", seed=seed)
     for number, objective in enumerate(DEMO.objectives()):
-        start = Start(mini_model(names["target"]), weights_digest(models["target"].model))
+        start = Start(mini_model(names["target"]), weights_digest(models["target"].model), names["target"])
         place = (
             folder.path / "runs" / f"{number + 1}-{objective.split('(')[0].split(' ')[0]}{'-rt' * ('rt' in objective)}"
         )

@@ -9,7 +9,9 @@ from unlearnkit.measure import measure
 from unlearnkit.measure.measure import MAX_NEW_TOKENS, Progress
 from unlearnkit.models.digest import weights_digest
 from unlearnkit.models.load import Loaded
+from unlearnkit.run.cost import Clock
 from unlearnkit.run.folder import RunFolder, write_json
+from unlearnkit.run.record import has_record, record_evaluation
 from unlearnkit.score import Scores, read_measurements, score_table
 from unlearnkit.spec import RunSpec
 from unlearnkit.table import Table
@@ -44,8 +46,11 @@ def evaluate(
     token_budget: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    name: str = "",
 ) -> Scores:
     """Measure and score into the folder `out`; a finished folder of the same evaluation is read instead.
+
+    `name` is what the record calls the model; where it is empty, what the model was loaded as, without its path.
 
     The scores of a reference that does not fit are refused before anything is measured a second time: the table stays.
     """
@@ -64,6 +69,7 @@ def evaluate(
     )
     folder = RunFolder.claim(out, spec, force)
     kept = folder.path / "table.parquet"
+    clock = Clock(resumed=kept.is_file())
     if kept.is_file():
         table = Table.load(kept)
     else:
@@ -77,6 +83,9 @@ def evaluate(
         )
         table.save(kept)
     scores = score_table(table, reference, protocol, target=target)
+    tables = {role: other for role, other in (("reference", reference), ("target", target)) if other is not None}
+    if not has_record(folder.path):
+        record_evaluation(folder, loaded.model, name, scores, table, tables, clock)
     save_scores(folder, scores)
     return scores
 

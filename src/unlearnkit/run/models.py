@@ -15,10 +15,35 @@ from unlearnkit.tasks.base import Task
 
 
 class Start(NamedTuple):
-    """A model to start from, and the digest that stands for it in a spec."""
+    """A model to start from.
+
+    digest  what stands for it in a spec: of its weights, or of the configuration and seed of a new model
+    name    what a record calls it; never a path
+    drawn   digest of the weights of a new model
+    """
 
     loaded: Loaded
     digest: str
+    name: str = ""
+    drawn: str | None = None
+
+    @property
+    def weights(self) -> str:
+        """Digest of the weights that the run starts from."""
+        return self.drawn or self.digest
+
+
+def public_name(name: str) -> str:
+    """What to call a model in a record: a Hub id or a name as it is, a folder by its last part alone.
+
+    >>> public_name("locuslab/tofu_ft_phi-1.5"), public_name("mini:target@1"), public_name("/home/me/runs/full/")
+    ('locuslab/tofu_ft_phi-1.5', 'mini:target@1', 'full')
+    """
+    if name.startswith("init:") or not name:
+        return "a new model"
+    path = Path(name)
+    folder = path.is_dir() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    return path.resolve().name if folder else name
 
 
 def starting_model(
@@ -36,14 +61,15 @@ def starting_model(
     if tokenizer is not None:
         raise UserError("--tokenizer goes with --model init:CONFIG; another model brings its own")
     loaded = mini_model(name) if name.startswith("mini:") else load_model(name, dtype)
-    return Start(loaded, weights_digest(loaded.model))
+    return Start(loaded, weights_digest(loaded.model), public_name(name))
 
 
 def _new(config: dict[str, Any], task: Task | None, tokenizer: str | None, seed: int) -> Start:
     ready = trained_tokenizer(config, task) if tokenizer is None else load_tokenizer(tokenizer)
     loaded = new_model({key: value for key, value in config.items() if key != "vocab_size"}, ready, seed)
     text = json.dumps({"config": config, "seed": seed, "vocabulary": ready.get_vocab()}, sort_keys=True)
-    return Start(loaded, hashlib.sha256(text.encode()).hexdigest())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Start(loaded, digest, public_name("init:"), weights_digest(loaded.model))
 
 
 def trained_tokenizer(config: dict[str, Any], task: Task | None) -> Any:

@@ -11,9 +11,11 @@ from unlearnkit.errors import UserError
 from unlearnkit.measure import measure
 from unlearnkit.measure.measure import MAX_NEW_TOKENS, Progress
 from unlearnkit.objectives import Objective, parse_objective
+from unlearnkit.run.cost import Clock
 from unlearnkit.run.evaluate import evaluation_digests
 from unlearnkit.run.folder import RunFolder, write_json
 from unlearnkit.run.models import Start
+from unlearnkit.run.record import record_training
 from unlearnkit.run.settings import Settings
 from unlearnkit.score import score_table
 from unlearnkit.spec import RunSpec
@@ -31,6 +33,7 @@ class Watch(NamedTuple):
     every_epoch  measure after each epoch; else after the last one
     start        measure before the first step too, as epoch 0
     reference    a retain model's table, for forget quality
+    target       the table of the model before the first step, where that is not measured here
     """
 
     every_epoch: bool = True
@@ -38,6 +41,7 @@ class Watch(NamedTuple):
     reference: Table | None = None
     protocol: str = "unlearnkit"
     max_new_tokens: int = MAX_NEW_TOKENS
+    target: Table | None = None
 
 
 class Trained(NamedTuple):
@@ -132,12 +136,13 @@ def _train(
     trainer.add_callback(EachEpoch(trajectory.look, start=kind == "unlearn" and watch is not None and watch.start))
     if progress is not None:
         trainer.add_callback(ShowSteps(progress, kind))
-    began = time.perf_counter()
+    began, clock = time.perf_counter(), Clock(resumed=newest_checkpoint(folder.path) is not None)
     trainer.train(resume_from_checkpoint=newest_checkpoint(folder.path))
     trainer.save_model(str(folder.path))
     write_json(folder.path / "log.json", trainer.state.log_history)
     entries = trajectory.entries()
     write_json(folder.path / "trajectory.json", entries)
+    record_training(folder, start, objective, watch, trainer, clock)
     folder.finish({"objective": str(objective), "seconds": round(time.perf_counter() - began, 2)})
     return Trained(trainer.model, folder, entries)
 
