@@ -17,11 +17,13 @@ class UnlearnConfig(TrainingArguments):
                   the sum over its rows is the same
     pairing       "epoch" draws a new retain row and a new refusal for each forget row in every epoch, as a function of
                   (seed, epoch, index); "frozen" is the NPO authors' `manual_seed(index)`
+    shard         spread weights, gradients and optimiser state over the processes (FSDP2)
     """
 
     objective: str = field(default="npo(beta=0.1) + rt", metadata={"help": "what is minimised, as a formula"})
     token_budget: int = field(default=2048, metadata={"help": "padded tokens of one forward pass"})
     pairing: str = field(default="epoch", metadata={"help": "epoch or frozen"})
+    shard: bool = field(default=False, metadata={"help": "spread the model over the processes"})
 
     learning_rate: float = field(default=1e-5, metadata={"help": "the papers' learning rate"})
     num_train_epochs: float = field(default=10.0, metadata={"help": "passes over the forget set"})
@@ -30,6 +32,7 @@ class UnlearnConfig(TrainingArguments):
     logging_steps: float = field(default=1, metadata={"help": "a line of the loss log every so many steps"})
     save_strategy: SaveStrategy | str = field(default="epoch", metadata={"help": "when to write a checkpoint"})
     save_total_limit: int | None = field(default=2, metadata={"help": "checkpoints to keep"})
+    use_cache: bool = field(default=True, metadata={"help": "leave the saved configuration as the model's own"})
     # A loss that is no number must stop the run, not be replaced by an average of earlier ones in the log.
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "never hide a loss that is not finite"})
     report_to: str | list[str] | None = field(default="none", metadata={"help": "trackers, such as tensorboard"})
