@@ -142,7 +142,7 @@ def has_record(folder: Path) -> bool:
 def losses_of(log: Sequence[Mapping[str, Any]]) -> tuple[list[int], dict[str, list[float | None]]]:
     """The numbers of the logged steps, and each term's loss at each of them, "total" being the sum that was minimised.
 
-    >>> losses_of([{"step": 1, "loss": 2.0, "loss/npo": 1.5, "lr": 0.1}, {"step": 2, "loss": 1.0}, {"step": 2, "runtime": 9}])
+    >>> losses_of([{"step": 1, "loss": 2.0, "loss/npo": 1.5}, {"step": 2, "loss": 1.0}, {"step": 2, "runtime": 9}])
     ([1, 2], {'total': [2.0, 1.0], 'npo': [1.5, None]})
     """
     lines = [line for line in log if "loss" in line]
