@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,9 @@ def build_app() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a check failed or a run diverged, 2 wrong input."""
+    # Threads that wait by spinning take the cores from those that work wherever a machine is shared: 25 training steps on
+    # two busy cores took 113 s and 38 s of processor time with spinning, 8 s and 3 s without. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(arguments))
 
 
