@@ -65,6 +65,14 @@ class View(NamedTuple):
             )
         return self.reference_stats
 
+    @property
+    def log_ratio(self) -> Tensor:
+        """log π(y|x) − log π_ref(y|x), in nats; (batch,).
+
+        Differences are taken token by token: in float32 the difference of two long sums would lose digits.
+        """
+        return (self.policy.logp - self.reference.logp).sum(-1)
+
 
 def token_logp(logits: Tensor, targets: Tensor) -> Tensor:
     """log softmax(logits)[target] in float32, whatever the dtype of the model. (n, vocab), (n,) -> (n,)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearnkit.errors import UserError
 from unlearnkit.stats import TokenStats, token_logp
 from unlearnkit.text.batches import Batch, by_length, collate
 from unlearnkit.text.template import Encoded
@@ -61,21 +62,71 @@ def answer_stats(
     """`TokenStats` of a batch of rows. Differentiable; wrap in `torch.no_grad()` where no gradient is wanted.
 
     logits        keep them too, as float32: (batch, tokens, vocab)
-    hidden_layer  keep this layer's output at the positions that predict scored tokens: (batch, tokens, width)
+    hidden_layer  keep what this layer puts out at the scored tokens' own positions: (batch, tokens, width)
     """
     batch = collate(rows, device=next(model.parameters()).device)
-    options = {} if hidden_layer is None else {"output_hidden_states": True}
-    out = answer_logits(model, batch, **options)
-    hidden = None
-    if hidden_layer is not None:
-        states = out.hidden_states[hidden_layer + 1]  # place 0 holds the embeddings
-        hidden = spread(states.reshape(-1, states.shape[-1])[batch.predicts], batch.mask)
+    with layer_output(model, hidden_layer) as states:
+        out = answer_logits(model, batch)
+    own = batch.predicts + 1  # the position after the one that predicts it
     return TokenStats(
         logp=spread(token_logp(out.logits, batch.targets), batch.mask),
         mask=batch.mask,
         logits=spread(out.logits.float(), batch.mask) if logits else None,
-        hidden=hidden,
+        hidden=spread(states[0].reshape(-1, states[0].shape[-1])[own], batch.mask) if states else None,
+        targets=spread(batch.targets, batch.mask),
     )
+
+
+def position_stats(model: Any, rows: Sequence[Encoded], width: int) -> TokenStats:
+    """`TokenStats` of every position of the rows padded to `width`, prompt and padding alike, with logits.
+
+    A position is scored where it predicts a token of the answer; `targets` is -100 elsewhere. Only formulas that
+    reproduce an original which reads every position ask for this: the output head sees all of them.
+    """
+    batch = collate(rows, device=next(model.parameters()).device)
+    known = batch.input_ids.shape[1]
+    pad = getattr(_config(model), "pad_token_id", None) or 0
+    ids = batch.input_ids.masked_fill(batch.attention_mask == 0, pad)
+    ids = torch.nn.functional.pad(ids, (0, width - known), value=pad)
+    attention = torch.nn.functional.pad(batch.attention_mask, (0, width - known))
+    targets = torch.full_like(batch.input_ids, -100).view(-1).index_copy(0, batch.predicts, batch.targets)
+    targets = torch.nn.functional.pad(targets.view(len(rows), known), (0, width - known), value=-100)
+    mask = targets != -100
+    logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits.float()
+    logp = spread(token_logp(logits[mask], targets[mask]), mask)
+    return TokenStats(logp, mask, logits, targets=targets)
+
+
+def layer_place(model: Any, layer: int) -> nn.Module:
+    """A transformer block by its number from 0; -1 is as deep as layer 7 of 32. One that is not there is a `UserError`."""
+    count = int(_config(model).num_hidden_layers)
+    if not -1 <= layer < count:
+        raise UserError(f"layer {layer} was asked for, but the model has {count} layers: 0 to {count - 1}")
+    lists = (part for part in getattr(model, "module", model).modules() if isinstance(part, nn.ModuleList))
+    blocks = next(part for part in lists if len(part) == count)  # the outermost: experts come deeper
+    return blocks[7 * count // 32 if layer == -1 else layer]
+
+
+def _config(model: Any) -> Any:
+    return getattr(model, "module", model).config.get_text_config()
+
+
+@contextmanager
+def layer_output(model: Any, layer: int | None) -> Iterator[list[Tensor]]:
+    """Within this block the list gets what a layer puts out, (batch, time, width), each time the model is called."""
+    states: list[Tensor] = []
+    if layer is None:
+        yield states
+        return
+
+    def keep(_: nn.Module, __: Any, output: Any) -> None:
+        states.append(output[0] if isinstance(output, tuple) else output)
+
+    handle = layer_place(model, layer).register_forward_hook(keep)
+    try:
+        yield states
+    finally:
+        handle.remove()
 
 
 def answer_logps(model: Any, rows: Sequence[Encoded], token_budget: int = 8192) -> list[Tensor]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from unlearnkit.models.forward import answer_logps, answer_stats
+from unlearnkit.models.forward import answer_logps, answer_stats, position_stats
 from unlearnkit.stats import TokenStats
 from unlearnkit.text.template import Encoded
 
@@ -24,9 +24,19 @@ class Reference(Protocol):
     """Whatever can say what the reference model thinks of a batch of rows."""
 
     def stats(
-        self, view: str, keys: Sequence[Hashable], rows: Sequence[Encoded], *, logits: bool, hidden_layer: int | None
+        self,
+        view: str,
+        keys: Sequence[Hashable],
+        rows: Sequence[Encoded],
+        *,
+        logits: bool,
+        hidden_layer: int | None,
+        width: int | None = None,
     ) -> TokenStats:
-        """The reference's statistics of `rows`, without gradient; `keys` name the rows within their view."""
+        """The reference's statistics of `rows`, without gradient; `keys` name the rows within their view.
+
+        With a width: of every position of the rows padded to it.
+        """
         ...
 
 
@@ -55,10 +65,17 @@ class Columns:
         return cls(columns)
 
     def stats(
-        self, view: str, keys: Sequence[Hashable], rows: Sequence[Encoded], *, logits: bool, hidden_layer: int | None
+        self,
+        view: str,
+        keys: Sequence[Hashable],
+        rows: Sequence[Encoded],
+        *,
+        logits: bool,
+        hidden_layer: int | None,
+        width: int | None = None,
     ) -> TokenStats:
         """The kept columns as a padded batch on the CPU; logits and hidden states are not kept."""
-        if logits or hidden_layer is not None:
+        if logits or hidden_layer is not None or width is not None:
             raise RuntimeError("columns keep log-probabilities only; a term that reads logits needs a live reference")
         kept = [self.columns[view][key] for key in keys]
         logp = torch.nn.utils.rnn.pad_sequence(kept, batch_first=True)
@@ -82,13 +99,23 @@ class Live:
         return cls(frozen)
 
     def stats(
-        self, view: str, keys: Sequence[Hashable], rows: Sequence[Encoded], *, logits: bool, hidden_layer: int | None
+        self,
+        view: str,
+        keys: Sequence[Hashable],
+        rows: Sequence[Encoded],
+        *,
+        logits: bool,
+        hidden_layer: int | None,
+        width: int | None = None,
     ) -> TokenStats:
         """One forward pass without gradient."""
         was_training = self.model.training
         self.model.eval()
         with torch.no_grad(), adapter_off(self.model) if self.off else nullcontext():
-            stats = answer_stats(self.model, rows, logits=logits, hidden_layer=hidden_layer)
+            if width is None:
+                stats = answer_stats(self.model, rows, logits=logits, hidden_layer=hidden_layer)
+            else:
+                stats = position_stats(self.model, rows, width)
         self.model.train(was_training)
         return stats
 

@@ -80,7 +80,7 @@ class Term:
         return 0
 
     @property
-    def layer(self) -> int | None:
+    def hidden_layer(self) -> int | None:
         """The layer whose hidden states it reads, counted from 0; -1 is as deep as layer 7 of 32."""
         return None
 
@@ -95,8 +95,16 @@ class Term:
         return type(self).statistic is not Term.statistic
 
     def statistic(self, *views: View) -> Tensor:
-        """A value an example whose mean over the whole optimiser step `__call__` gets as `statistic`; (batch,)."""
+        """Values of each example whose mean over the whole optimiser step `__call__` gets as `statistic`.
+
+        (batch,) or, with k `statistics`, (batch, k); `statistic` is then (1,) or (k,).
+        """
         raise NotImplementedError
+
+    @property
+    def statistics(self) -> int:
+        """How many values an example `statistic` gives."""
+        return 1
 
     @property
     def first_multiplier(self) -> float | None:
@@ -138,8 +146,10 @@ class Objective:
     terms: tuple[tuple[float, Term], ...]
 
     def __post_init__(self) -> None:
-        if len({term.layer for _, term in self.terms} - {None}) > 1:
+        if len({term.hidden_layer for _, term in self.terms} - {None}) > 1:
             raise UserError(f"objective '{self}' reads the hidden states of several layers; one layer can be read")
+        if len(self._kinds_of_alternates()) > 1:
+            raise UserError(f"objective '{self}' reads refusals and generated answers; one kind can be read in a run")
 
     @cached_property
     def views(self) -> tuple[str, ...]:
@@ -148,17 +158,17 @@ class Objective:
         return tuple(view for view in VIEWS if view in read)
 
     @property
-    def layer(self) -> int | None:
+    def hidden_layer(self) -> int | None:
         """The layer whose hidden states some term reads."""
-        return next((term.layer for _, term in self.terms if term.layer is not None), None)
+        return next((term.hidden_layer for _, term in self.terms if term.hidden_layer is not None), None)
 
     @property
     def alternates(self) -> Literal["refusals", "generated"]:
-        """What the answers of the view `alternate` are to be; refused where the terms want both kinds."""
-        kinds = {term.alternates for _, term in self.terms if "alternate" in (*term.reads, *_statistic_reads(term))}
-        if len(kinds) > 1:
-            raise UserError(f"objective '{self}' reads refusals and generated answers; one kind can be read in a run")
-        return next(iter(kinds), "refusals")
+        """What the answers of the view `alternate` are to be."""
+        return next(iter(self._kinds_of_alternates()), "refusals")
+
+    def _kinds_of_alternates(self) -> set[Literal["refusals", "generated"]]:
+        return {term.alternates for _, term in self.terms if "alternate" in (*term.reads, *_statistic_reads(term))}
 
     @property
     def lead(self) -> str:
@@ -178,14 +188,17 @@ class Objective:
 
     def reference_need(self) -> Mapping[str, Need]:
         """For each view, the most that some term reads of the reference there."""
-        return {view: max(self.needs(view)[1], key=_ORDER.index) for view in self.views}
+        return {
+            view: max(self.needs(view, "answer")[1] | self.needs(view, "all")[1], key=_ORDER.index)
+            for view in self.views
+        }
 
-    def needs(self, view: str, positions: Positions = "answer") -> tuple[set[Need], set[Need]]:
+    def needs(self, view: str, positions: Positions) -> tuple[set[Need], set[Need]]:
         """All that terms read on a view at these positions: of the model in training, and of the reference."""
-        terms = [term for _, term in self.terms if view in (*term.reads, *_statistic_reads(term))]
-        terms = [term for term in terms if positions == term.positions or positions == "answer"]
+        here = [term for _, term in self.terms if positions == term.positions]
+        read = [term for term in here if view in (*term.reads, *_statistic_reads(term))]
         none: set[Need] = {"none"}
-        return none | {term.policy_on(view) for term in terms}, none | {term.reference_on(view) for term in terms}
+        return none | {term.policy_on(view) for term in read}, none | {term.reference_on(view) for term in read}
 
     def __str__(self) -> str:
         out = ""

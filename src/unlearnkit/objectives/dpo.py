@@ -41,6 +41,4 @@ class DPO(Term):
         return "examples"
 
     def __call__(self, forget: View, alternate: View) -> Tensor:
-        answer = forget.policy.sequence - forget.reference.sequence
-        refusal = alternate.policy.sequence - alternate.reference.sequence
-        return -self.scale / self.beta * logsigmoid(self.beta * (refusal - answer))
+        return -self.scale / self.beta * logsigmoid(self.beta * (alternate.log_ratio - forget.log_ratio))

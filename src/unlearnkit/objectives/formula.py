@@ -7,6 +7,7 @@ import importlib
 import math
 import pkgutil
 import typing
+import warnings
 from dataclasses import fields
 from typing import Any
 
@@ -47,9 +48,11 @@ def parse_objective(formula: str) -> Objective:
     if len(formula) > _LONGEST:
         raise UserError(f"the objective has {len(formula)} characters; at most {_LONGEST} are read")
     try:
-        tree = ast.parse(formula.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # "5in": what is wrong is said below, once
+            tree = ast.parse(formula.strip(), mode="eval").body
         terms = _terms(tree, 1.0, formula)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as problem:
         if isinstance(problem, UserError):
             raise
         raise _unreadable(formula) from None
@@ -122,7 +125,7 @@ def _value(name: str, key: str, node: ast.expr, hint: Any, formula: str) -> Any:
                 f"{name}({key}=...): {ast.unparse(node)} was given; allowed: {', '.join(map(repr, choices))}"
             )
         return raw
-    if hint is bool and isinstance(raw, bool):
+    if hint in (bool, str) and isinstance(raw, hint):
         return raw
     if hint is int and isinstance(number, float) and number.is_integer():
         return int(number)

@@ -17,7 +17,8 @@ class GA(Term):
 
     unit="token" (default) is the mean over all scored tokens, as both papers' code has it; unit="sequence" is the mean
     over examples of the summed log-probability, as both papers write it and as NPO tends to for β → 0. They differ by
-    the mean answer length, about 40 on TOFU. TOFU (arXiv:2401.06121), NPO (arXiv:2404.05868), section 2.
+    the mean answer length, about 40 on TOFU. unit="answer" is the mean over examples of each answer's mean.
+    TOFU (arXiv:2401.06121), NPO (arXiv:2404.05868), section 2.
 
     >>> import torch; from unlearnkit.stats import TokenStats, View
     >>> logp = torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]); mask = torch.tensor([[True, True], [True, False]])
@@ -25,15 +26,20 @@ class GA(Term):
     [[-1.0, -2.0], [-3.0, 0.0]]
     >>> GA(unit="sequence")(View(TokenStats(logp, mask))).tolist()
     [-3.0, -3.0]
+    >>> GA(unit="answer")(View(TokenStats(logp, mask))).tolist()
+    [-1.5, -3.0]
     """
 
     summary = "E[log π(y|x)] on the forget set"
     paper = "arXiv:2401.06121"
-    unit: Literal["token", "sequence"] = "token"
+    unit: Literal["token", "answer", "sequence"] = "token"
 
     @property
     def reduction(self) -> Reduction:
         return "tokens" if self.unit == "token" else "examples"
 
     def __call__(self, forget: View) -> Tensor:
-        return forget.policy.logp if self.unit == "token" else forget.policy.sequence
+        stats = forget.policy
+        if self.unit == "token":
+            return stats.logp
+        return stats.sequence if self.unit == "sequence" else stats.sequence / stats.length

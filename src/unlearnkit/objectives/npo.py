@@ -41,5 +41,4 @@ class NPO(Term):
         return "examples"
 
     def __call__(self, forget: View) -> Tensor:
-        ratio = forget.policy.sequence - forget.reference.sequence
-        return -2 / self.beta * logsigmoid(-self.beta * ratio)
+        return -2 / self.beta * logsigmoid(-self.beta * forget.log_ratio)

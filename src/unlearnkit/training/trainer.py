@@ -11,11 +11,13 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer
 
 from unlearnkit.errors import Diverged, UserError
+from unlearnkit.models.forward import layer_place
 from unlearnkit.models.load import context_length
 from unlearnkit.models.reference import Columns, Live, Reference
 from unlearnkit.objectives import Objective
 from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import Example, Examples, StepLoader, StepSampler
+from unlearnkit.training.multipliers import Multipliers
 from unlearnkit.training.step import cut, piece_views, statistic_sums, step_weights, term_sums
 
 
@@ -52,8 +54,13 @@ class UnlearnTrainer(Trainer):
         self.token_budget = args.token_budget
         self.reference: Reference | None = None
         self._refuse_long_rows()
+        self._prepare_hidden_states(args)
         self._parts = torch.zeros(len(self.objective.terms), dtype=torch.float64)
+        self._step_parts = torch.zeros_like(self._parts)
         self._parts_since = 0
+        self.multipliers = Multipliers(self.objective)
+        if self.multipliers.values:
+            self.add_callback(self.multipliers)
 
     # -- before the first step -----------------------------------------------------------------------------------
 
@@ -65,6 +72,12 @@ class UnlearnTrainer(Trainer):
                 "a model with a longer context"
             )
 
+    def _prepare_hidden_states(self, args: UnlearnConfig) -> None:
+        """See that the layer is there, and tell processes that the layers above it may get no gradient."""
+        if self.objective.hidden_layer is not None:
+            layer_place(self.model, self.objective.hidden_layer)
+            args.ddp_find_unused_parameters = True
+
     def prepare_reference(self) -> None:
         """Compute or set aside what the objective reads of the reference: the model as it is now.
 
@@ -75,7 +88,7 @@ class UnlearnTrainer(Trainer):
         if not needs:
             return
         adapter = hasattr(self.model, "disable_adapter")
-        if set(needs.values()) <= {"tokens"}:
+        if set(needs.values()) <= {"tokens"} and all(self.objective.needs(v, "all")[1] == {"none"} for v in needs):
             epochs = -(-int(self.args.num_train_epochs * 1000) // 1000)
             rows = {view: self.examples.used(view, epochs) for view in needs}
             self.reference = Columns.of(self.model, rows, 2 * self.token_budget, off=adapter)
@@ -108,14 +121,15 @@ class UnlearnTrainer(Trainer):
         """The step's batches of this process, with the totals over all of them and all processes."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         examples = [example for batch in batches for example in batch]
-        weights = self._summed(step_weights(self.objective, examples))
+        weights = self._summed(step_weights(self.objective, batches))
+        weights = torch.where(weights == 0, 1, weights)  # a term with nothing to average over has a loss of 0
         statistics: list[Tensor | None] = []
         for _, term in self.objective.terms:
             if not term.wants_statistic:
                 statistics.append(None)
                 continue
             sums = self._summed(statistic_sums(self.model, term, self.reference, examples, self.token_budget))
-            statistics.append((sums[0] / sums[1]).float().to(device))
+            statistics.append((sums[:-1] / sums[-1]).float().to(device))
         return batches, StepTotals(weights, statistics)
 
     def _summed(self, values: Tensor) -> Tensor:
@@ -149,6 +163,9 @@ class UnlearnTrainer(Trainer):
                 self.accelerator.backward(share)
             loss += share.detach().double().cpu()
         self._parts_since += int(self.accelerator.sync_gradients)
+        if self.accelerator.sync_gradients and self.multipliers.values:
+            self.multipliers.step(self._summed(self._step_parts).tolist(), self.state.epoch or 0.0)
+            self._step_parts.zero_()
         return loss.to(self.args.device)
 
     def _share(self, model: Any, piece: Any, totals: StepTotals, empty: bool) -> Tensor:
@@ -164,7 +181,8 @@ class UnlearnTrainer(Trainer):
                 continue
             part = total / totals.weights[number].to(total.dtype)
             self._parts[number] += part.detach().double().cpu()
-            share = share + weight * self.args.world_size * part
+            self._step_parts[number] += part.detach().double().cpu()
+            share = share + weight * self.multipliers.of(number) * self.args.world_size * part
         return share
 
     # -- watching it -------------------------------------------------------------------------------------------------
@@ -193,6 +211,7 @@ class UnlearnTrainer(Trainer):
             logs.update(
                 {f"loss/{label}": float(part) for label, part in zip(self.objective.labels, parts, strict=True)}
             )
+            logs.update({f"multiplier/{label}": value for label, value in self.multipliers.values.items()})
             self._parts.zero_()
             self._parts_since = 0
         super().log(logs, start_time)
