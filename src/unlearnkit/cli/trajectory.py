@@ -21,7 +21,10 @@ def show_trajectory(entries: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("objective", "epoch", *(title for _, title in COLUMNS), box=None)
+    table = Table(box=None)
+    table.add_column("objective", no_wrap=True)
+    for title in ("epoch", *(title for _, title in COLUMNS)):
+        table.add_column(title, justify="right")
     for entry in entries:
         cells = [_cell(entry.get(name)) for name, _ in COLUMNS]
         table.add_row(entry["objective"], str(entry["epoch"]), *cells)
