@@ -18,10 +18,11 @@ from unlearnkit.run.folder import RunFolder, write_json
 from unlearnkit.run.mini_models import MiniModel
 from unlearnkit.run.models import Start, starting_model
 from unlearnkit.run.settings import Settings
-from unlearnkit.run.train import Watch, finetune, newest_checkpoint, unlearn
+from unlearnkit.run.train import Watch, finetune, unlearn
 from unlearnkit.spec import RunSpec
 from unlearnkit.tasks.base import Row, Task
 from unlearnkit.text.template import Template
+from unlearnkit.training.checkpoints import newest_checkpoint, rotate, seal
 
 SPEC = RunSpec("unlearn", "mini:forget10", "weights", "template", {}, {"lr": 0.1})
 OTHER = RunSpec("unlearn", "mini:forget10", "weights", "template", {}, {"lr": 0.2})
@@ -118,12 +119,43 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(
     assert resumed.trajectory == whole.trajectory
 
 
-def test_a_checkpoint_that_was_cut_off_is_not_taken(tmp_path: Path) -> None:
-    for step in (2, 4, 6):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-    for step in (2, 4):
-        (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text("{}")
+def shorten(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, shorten, flip])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json", "complete.json"])
+def test_a_checkpoint_that_was_cut_off_is_not_taken(tmp_path: Path, name: str, damage: Any) -> None:
+    for step in (2, 4, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for number, file in enumerate(("model.safetensors", "optimizer.pt", "trainer_state.json")):
+            (folder / file).write_bytes(bytes(range(step, step + 20 + number)))
+        seal(folder)
+    (tmp_path / "checkpoint-of-mine").mkdir()
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    damage(tmp_path / "checkpoint-10" / name)
     assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    damage(tmp_path / "checkpoint-4" / name)
+    damage(tmp_path / "checkpoint-2" / name)
+    assert newest_checkpoint(tmp_path) is None
+
+
+def test_what_was_never_finished_is_no_checkpoint_to_keep(tmp_path: Path) -> None:
+    for step in (2, 4, 6, 8):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}/model.safetensors").write_bytes(b"weights")
+        if step != 8:
+            seal(tmp_path / f"checkpoint-{step}")
+    (tmp_path / ".unfinished").mkdir()
+    rotate(tmp_path, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-4", "checkpoint-6"]
 
 
 def test_evaluations_are_compared(tiny_folder: Path, sentences: list[tuple[str, str]], tmp_path: Path) -> None:

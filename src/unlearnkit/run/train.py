@@ -14,6 +14,7 @@ from unlearnkit.objectives import Objective, parse_objective
 from unlearnkit.run.cost import Clock
 from unlearnkit.run.evaluate import evaluation_digests
 from unlearnkit.run.folder import RunFolder, write_json
+from unlearnkit.run.mini_models import cache_folder
 from unlearnkit.run.models import Start
 from unlearnkit.run.record import record_training
 from unlearnkit.run.settings import Settings
@@ -22,7 +23,10 @@ from unlearnkit.spec import RunSpec
 from unlearnkit.table import Table
 from unlearnkit.tasks.base import Row, Task, digest_rows
 from unlearnkit.text.template import Template
+from unlearnkit.training import processes
 from unlearnkit.training.callbacks import EachEpoch, ShowSteps
+from unlearnkit.training.checkpoints import newest_checkpoint
+from unlearnkit.training.columns import Shelf
 from unlearnkit.training.data import Examples
 from unlearnkit.training.trainer import UnlearnTrainer
 
@@ -113,6 +117,7 @@ def _train(
     force: bool,
     progress: Progress | None,
 ) -> Trained:
+    processes.join()
     examples = Examples(
         objective,
         template,
@@ -128,23 +133,30 @@ def _train(
         settings.config(Path(out), str(objective), "epoch" if save_checkpoints else "no"),
         examples,
         start.loaded.tokenizer,
+        shelf=Shelf(cache_folder() / "columns", start.weights, template.digest),
     )
-    folder = RunFolder.claim(out, spec, force)
+    folder = processes.by_first(lambda: RunFolder.claim(out, spec, force))
     trajectory = Trajectory(folder, template, task, watch, progress, int(-(-settings.epochs // 1)))
-    if folder.state == "finished":
+    if processes.by_first(lambda: folder.state) == "finished":
         return Trained(None, folder, trajectory.entries())
-    trainer.add_callback(EachEpoch(trajectory.look, start=kind == "unlearn" and watch is not None and watch.start))
-    if progress is not None:
+    first = kind == "unlearn" and watch is not None and watch.start
+    trainer.add_callback(EachEpoch(trajectory.look, start=first, everywhere=trainer.spread))
+    if progress is not None and processes.rank() == 0:
         trainer.add_callback(ShowSteps(progress, kind))
-    began, clock = time.perf_counter(), Clock(resumed=newest_checkpoint(folder.path) is not None)
-    trainer.train(resume_from_checkpoint=newest_checkpoint(folder.path))
-    trainer.save_model(str(folder.path))
-    write_json(folder.path / "log.json", trainer.state.log_history)
-    entries = trajectory.entries()
-    write_json(folder.path / "trajectory.json", entries)
-    record_training(folder, start, objective, watch, trainer, clock)
-    folder.finish({"objective": str(objective), "seconds": round(time.perf_counter() - began, 2)})
-    return Trained(trainer.model, folder, entries)
+    checkpoint = processes.by_first(lambda: newest_checkpoint(folder.path))
+    began, clock = time.perf_counter(), Clock(resumed=checkpoint is not None)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_whole(folder.path)
+
+    def close() -> list[dict[str, Any]]:
+        write_json(folder.path / "log.json", trainer.state.log_history)
+        entries = trajectory.entries()
+        write_json(folder.path / "trajectory.json", entries)
+        record_training(folder, start, objective, watch, trainer, clock)
+        folder.finish({"objective": str(objective), "seconds": round(time.perf_counter() - began, 2)})
+        return entries
+
+    return Trained(trainer.model, folder, processes.by_first(close))
 
 
 def _spec(
@@ -179,12 +191,6 @@ def _spec(
     )
 
 
-def newest_checkpoint(out: Path) -> str | None:
-    """The newest checkpoint that was written to its end; the trainer's state is the last file of one."""
-    whole = [path for path in out.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
-
-
 class Trajectory:
     """Measures a model after each epoch and keeps a table for each, so that a resumed run measures none twice."""
 
@@ -205,9 +211,11 @@ class Trajectory:
         place = self.folder.path / "epochs" / f"{epoch:03d}.parquet"
         if self.watch is None or place.exists() or not (self.watch.every_epoch or epoch == self.last_epoch):
             return
-        place.parent.mkdir(exist_ok=True)
         new_tokens = self.watch.max_new_tokens
-        measure(model, self.template, self.task, max_new_tokens=new_tokens, progress=self.progress).save(place)
+        table = measure(model, self.template, self.task, max_new_tokens=new_tokens, progress=self.progress)
+        if processes.rank() == 0:
+            place.parent.mkdir(exist_ok=True)
+            table.save(place)
 
     def entries(self) -> list[dict[str, Any]]:
         """The scores of every measured epoch."""

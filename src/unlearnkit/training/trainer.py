@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PrinterCallback, Trainer
+from torch.distributed.tensor import DTensor
+from transformers import PrinterCallback
 
 from unlearnkit.errors import Diverged, UserError
 from unlearnkit.models.forward import layer_place
 from unlearnkit.models.load import context_length
-from unlearnkit.models.reference import Columns, Live, Reference
-from unlearnkit.objectives import Objective
+from unlearnkit.models.reference import Live, Reference
+from unlearnkit.objectives import Objective, Term
+from unlearnkit.training import processes
+from unlearnkit.training.checkpoints import WholeCheckpoints
+from unlearnkit.training.columns import ByView, Shelf, reference_columns
 from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import Example, Examples, StepLoader, StepSampler
+from unlearnkit.training.gradients import average_gradients
 from unlearnkit.training.multipliers import Multipliers
-from unlearnkit.training.step import cut, piece_views, statistic_sums, step_weights, term_sums
+from unlearnkit.training.sharding import is_sharded, shard
+from unlearnkit.training.step import Piece, cut, piece_views, statistic_sums, step_weights, term_sums, tied_views
 
 
 class StepTotals(NamedTuple):
@@ -32,15 +38,25 @@ class StepTotals(NamedTuple):
     statistics: list[Tensor | None]
 
 
-class UnlearnTrainer(Trainer):
+class UnlearnTrainer(WholeCheckpoints):
     """Minimises `examples.objective`. Callbacks, trackers, checkpoints, resuming and the Hub are those of `Trainer`.
 
     model     the model to change, in float32 (bf16 by autocast on a GPU)
     args      an `UnlearnConfig`
     examples  the rows of each view, with their pairing
+    shelf     where the reference's columns are kept between runs, if anywhere
     """
 
-    def __init__(self, model: Any, args: UnlearnConfig, examples: Examples, tokenizer: Any = None, **more: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        args: UnlearnConfig,
+        examples: Examples,
+        tokenizer: Any = None,
+        shelf: Shelf | None = None,
+        **more: Any,
+    ) -> None:
+        args._n_gpu = min(args.n_gpu, 1)  # several GPUs are for several processes, not for `nn.DataParallel`
         super().__init__(
             model=model,
             args=args,
@@ -53,8 +69,10 @@ class UnlearnTrainer(Trainer):
         self.objective: Objective = examples.objective
         self.token_budget = args.token_budget
         self.reference: Reference | None = None
+        self.shelf = shelf
+        self.spread = args.shard and processes.several()
         self._refuse_long_rows()
-        self._prepare_hidden_states(args)
+        self._prepare_hidden_states()
         self._parts = torch.zeros(len(self.objective.terms), dtype=torch.float64)
         self._step_parts = torch.zeros_like(self._parts)
         self._parts_since = 0
@@ -72,28 +90,61 @@ class UnlearnTrainer(Trainer):
                 "a model with a longer context"
             )
 
-    def _prepare_hidden_states(self, args: UnlearnConfig) -> None:
-        """See that the layer is there, and tell processes that the layers above it may get no gradient."""
+    def _prepare_hidden_states(self) -> None:
+        """See that the layer is there."""
         if self.objective.hidden_layer is not None:
             layer_place(self.model, self.objective.hidden_layer)
-            args.ddp_find_unused_parameters = True
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Processes share their gradients here (see `gradients`), so the model stays as it is, but for its precision."""
+        super().create_accelerator_and_postprocess()
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise UserError(
+                "the launcher shards the model itself; launch without its FSDP or DeepSpeed and give --shard"
+            )
+        self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
 
     def prepare_reference(self) -> None:
         """Compute or set aside what the objective reads of the reference: the model as it is now.
 
-        Nothing where no term reads one; columns of log-probabilities where that is enough; the adapter switched off or a
-        frozen copy only where logits or hidden states are read.
+        Nothing where no term reads one; columns of log-probabilities for the views where that is enough; the adapter
+        switched off or a frozen copy only where logits, hidden states or all positions are read.
         """
         needs = {view: need for view, need in self.objective.reference_need().items() if need != "none"}
-        if not needs:
-            return
+        light = [v for v in needs if needs[v] == "tokens" and self.objective.needs(v, "all")[1] == {"none"}]
         adapter = hasattr(self.model, "disable_adapter")
-        if set(needs.values()) <= {"tokens"} and all(self.objective.needs(v, "all")[1] == {"none"} for v in needs):
+        references: dict[str, Reference] = {}
+        if light:
             epochs = -(-int(self.args.num_train_epochs * 1000) // 1000)
-            rows = {view: self.examples.used(view, epochs) for view in needs}
-            self.reference = Columns.of(self.model, rows, 2 * self.token_budget, off=adapter)
-        else:
-            self.reference = Live(self.model, off=True) if adapter else Live.frozen_copy(self.model)
+            columns = reference_columns(
+                self.model,
+                {view: self.examples.used(view, epochs) for view in light},
+                2 * self.token_budget,
+                dtype=f"{next(self.model.parameters()).dtype}/{self.accelerator.mixed_precision}/{self.args.device.type}",
+                off=adapter,
+                precision=self.accelerator.autocast(),
+                shelf=self.shelf,
+            )
+            references |= dict.fromkeys(light, columns)
+        if len(light) < len(needs):
+            live = Live(self.model, off=True) if adapter else self._frozen_copy()
+            references |= {view: live for view in needs if view not in light}
+        if references:
+            self.reference = ByView(references)
+
+    def _frozen_copy(self) -> Live:
+        """The model as it is now, run and spread over processes as the model in training is."""
+        live = Live.frozen_copy(self.model)
+        if self.spread:
+            shard(live.model)
+        self.accelerator.prepare_model(live.model)
+        return live
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Sharding comes after a checkpoint's weights were read and before the optimiser takes hold of them."""
+        if self.spread and not is_sharded(self.model):
+            shard(self.model)
+        return super().create_optimizer(model)
 
     def train(self, *given: Any, **named: Any) -> Any:
         """Train; the reference is taken first, from the weights that the run starts with."""
@@ -123,52 +174,69 @@ class UnlearnTrainer(Trainer):
         examples = [example for batch in batches for example in batch]
         weights = self._summed(step_weights(self.objective, batches))
         weights = torch.where(weights == 0, 1, weights)  # a term with nothing to average over has a loss of 0
-        statistics: list[Tensor | None] = []
-        for _, term in self.objective.terms:
-            if not term.wants_statistic:
-                statistics.append(None)
-                continue
-            sums = self._summed(statistic_sums(self.model, term, self.reference, examples, self.token_budget))
-            statistics.append((sums[:-1] / sums[-1]).float().to(device))
+        statistics = [
+            self._statistic(term, examples).to(device) if term.wants_statistic else None
+            for _, term in self.objective.terms
+        ]
         return batches, StepTotals(weights, statistics)
+
+    def _statistic(self, term: Term, examples: list[Example]) -> Tensor:
+        """The mean of a term's statistic over the step. Where weights are gathered, all processes run alike."""
+        sums = torch.zeros(term.statistics + 1, dtype=torch.float64)
+        together = [[example] for example in examples] if self.spread else [examples]
+        self.model.eval()
+        for some in together:
+            real = any(some)
+            rows = some if real or not self.spread else [self.examples[(0, 0)]]
+            sums += float(real) * statistic_sums(self.model, term, self.reference, rows, self.token_budget)
+        sums = self._summed(sums)
+        return (sums[:-1] / sums[-1]).float()
 
     def _summed(self, values: Tensor) -> Tensor:
         """Summed over processes, in float64."""
-        if self.args.world_size == 1:
-            return values
-        moved = values.to(self.args.device)
-        torch.distributed.all_reduce(moved)
-        return moved.cpu()
+        return processes.summed(values.to(self.args.device)).cpu()
 
     def training_step(  # type: ignore[override]  # a batch here is a list of examples
         self, model: Any, inputs: list[Example], num_items_in_batch: Any = None
     ) -> Tensor:
         """Forward and backward over one batch, piece by piece; returns this process's share of the step's loss.
 
-        The gradient of the last piece is synchronised, those before it are not. A batch of fillers alone still takes
-        part in that, with a loss of zero.
+        Processes share their gradients when the step is complete, so each has the pieces that its rows need, and none
+        where they are all fillers. Only a sharded model is run equally often by all.
         """
         model.train()
         totals: StepTotals = num_items_in_batch
-        pieces = cut(self.objective, inputs, self.token_budget)
-        empty = not pieces
-        if empty:
-            pieces = cut(self.objective, [self.examples[(0, 0)]], self.token_budget)
         loss = torch.zeros((), dtype=torch.float64)
-        for number, piece in enumerate(pieces):
-            last = number == len(pieces) - 1
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                with self.compute_loss_context_manager():
-                    share = self._share(model, piece, totals, empty)
-                self.accelerator.backward(share)
+        for piece, idle in self._pieces(inputs):
+            with self.compute_loss_context_manager():
+                share = self._share(model, piece, totals, idle)
+            self.accelerator.backward(share)
             loss += share.detach().double().cpu()
+        if self.accelerator.sync_gradients and not self.spread:
+            average_gradients(model.parameters())
         self._parts_since += int(self.accelerator.sync_gradients)
         if self.accelerator.sync_gradients and self.multipliers.values:
             self.multipliers.step(self._summed(self._step_parts).tolist(), self.state.epoch or 0.0)
             self._step_parts.zero_()
         return loss.to(self.args.device)
 
-    def _share(self, model: Any, piece: Any, totals: StepTotals, empty: bool) -> Tensor:
+    def _pieces(self, examples: list[Example]) -> list[tuple[Piece, bool]]:
+        """What this process runs, and whether a piece is idle: only there because the others run one like it.
+
+        Where weights are gathered, all processes run the same number of pieces of the same views.
+        """
+        if not self.spread:
+            return [(piece, False) for piece in cut(self.objective, examples, self.token_budget)]
+        pieces: list[tuple[Piece, bool]] = []
+        for views in tied_views(self.objective):
+            part = Objective(tuple(one for one in self.objective.terms if set(one[1].reads) <= set(views)))
+            mine = cut(part, examples, self.token_budget)
+            (idle,) = cut(part, [self.examples[(0, 0)]], self.token_budget)
+            more = processes.largest(len(mine)) - len(mine)
+            pieces += [(piece, False) for piece in mine] + [(idle, True)] * more
+        return pieces
+
+    def _share(self, model: Any, piece: Piece, totals: StepTotals, idle: bool) -> Tensor:
         """A piece's part of the step's loss. Processes average their gradients, hence the factor world_size."""
         views = piece_views(model, self.objective, self.reference, piece)
         sums = term_sums(self.objective, views, totals.statistics)
@@ -176,7 +244,7 @@ class UnlearnTrainer(Trainer):
         for number, ((weight, _), total) in enumerate(zip(self.objective.terms, sums, strict=True)):
             if total is None:
                 continue
-            if empty:
+            if idle:
                 share = share + 0.0 * total
                 continue
             part = total / totals.weights[number].to(total.dtype)
@@ -190,12 +258,13 @@ class UnlearnTrainer(Trainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The gradient's norm; one that is no number ends the run before the weights are touched."""
         norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if not torch.isfinite(torch.as_tensor(norm)).all():
             raise Diverged(self._diverged())
         return norm
 
     def _diverged(self) -> str:
-        parts = dict(zip(self.objective.labels, self._parts.tolist(), strict=True))
+        parts = dict(zip(self.objective.labels, self._summed(self._parts).tolist(), strict=True))
         bad = [label for label, part in parts.items() if not torch.isfinite(torch.tensor(part))]
         named = f"the loss of '{bad[0]}'" if bad else f"the gradient of '{max(parts, key=lambda one: abs(parts[one]))}'"
         said = ", ".join(f"{label}={part:.4g}" for label, part in parts.items())

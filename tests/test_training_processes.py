@@ -1,0 +1,125 @@
+"""Several processes give what one gives: two of them over gloo, started as `torchrun` starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from unlearnkit.objectives import term_names
+from unlearnkit.training.gradients import average_gradients
+
+pytestmark = pytest.mark.slow
+WORKER = Path(__file__).with_name("training_jobs.py")
+OBJECTIVES = ["npo + rt", "npo + kl", "dpo + rt", "kto + rt", "rmu"]
+KNOWN = [formula for formula in OBJECTIVES if {part.strip() for part in formula.split("+")} <= set(term_names())]
+
+
+def start(count: int, jobs: Path, **environment: str) -> None:
+    """Run the jobs in so many processes and wait for them."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    children = [
+        subprocess.Popen(
+            [sys.executable, str(WORKER), str(jobs)],
+            env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    said = [child.communicate(timeout=300)[0] for child in children]
+    assert not any(child.returncode for child in children), "\n".join(said)
+
+
+Results = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def results(
+    tiny_folder: Path, sentences: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, Results]:
+    """Losses, rows and weights of every objective by one process with steps of 8 and by two with 4 each."""
+    found: dict[int, Results] = {}
+    for count in (1, 2):
+        out = tmp_path_factory.mktemp(f"by{count}")
+        named = {f"{number}": formula for number, formula in enumerate(KNOWN)}
+        whole = {"per_device_train_batch_size": 8 // count, "token_budget": 120}
+        jobs = [{"name": name, "objective": formula, "settings": whole} for name, formula in named.items()]
+        if count == 2:
+            jobs += [
+                {"name": f"sharded{name}", "objective": formula, "settings": whole | {"shard": True}}
+                for name, formula in named.items()
+            ]
+        # steps of 12: the second one has a single row, and another process none
+        few = {"per_device_train_batch_size": 12 // count}
+        jobs += [{"name": "few", "objective": "npo + rt", "settings": few}]
+        if count == 2:
+            jobs += [{"name": "shardedfew", "objective": "npo + rt", "settings": few | {"shard": True}}]
+        place = out / "jobs.json"
+        place.write_text(json.dumps({"model": str(tiny_folder), "sentences": sentences, "out": str(out), "jobs": jobs}))
+        start(count, place)
+        found[count] = {
+            job["name"]: {
+                "ranks": [json.loads((out / job["name"] / f"rank{rank}.json").read_text()) for rank in range(count)],
+                "weights": load_file(out / job["name"] / "final.safetensors"),
+            }
+            for job in jobs
+        }
+    return found
+
+
+def distance(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> float:
+    return sum(float((some[name].double() - others[name].double()).square().sum()) for name in some) ** 0.5
+
+
+@pytest.mark.parametrize("name", [*map(str, range(len(KNOWN))), "few"], ids=[*KNOWN, "no rows for one"])
+@pytest.mark.parametrize("kind", ["", "sharded"])
+def test_two_processes_are_one(results: dict[int, Results], tiny_folder: Path, name: str, kind: str) -> None:
+    alone, both = results[1][name], results[2][kind + name]
+    assert len(alone["ranks"][0]["losses"]) == 4  # 13 rows in steps of 8, twice
+    for one in both["ranks"]:
+        assert one["sharded"] == bool(kind)
+        assert one["losses"] == pytest.approx(alone["ranks"][0]["losses"], rel=1e-6, abs=1e-7)
+        for label, part in alone["ranks"][0]["parts"].items():
+            if label.startswith("loss/"):
+                assert one["parts"][label] == pytest.approx(part, rel=1e-5, abs=1e-7)
+    before = load_file(tiny_folder / "model.safetensors")
+    update = distance(before, alone["weights"])
+    assert distance(alone["weights"], both["weights"]) <= 1e-4 * update
+    assert update > 0
+
+
+def test_each_row_is_seen_once_by_one_process(results: dict[int, Results]) -> None:
+    for result in results[2].values():
+        first, second = (one["seen"] for one in result["ranks"])
+        for epoch in range(2):
+            assert sorted(first[epoch] + second[epoch]) == list(range(13))
+        assert first != second
+
+
+def test_columns_are_computed_once_and_known_to_all(results: dict[int, Results]) -> None:
+    alone = results[1]["0"]["ranks"][0]["columns"]
+    first, second = (one["columns"] for one in results[2]["0"]["ranks"])
+    assert len(alone) == 13
+    assert first == second
+    for key, values in alone.items():
+        assert sum(first[key]) == pytest.approx(sum(values), abs=1e-5)
+
+
+def test_alone_a_gradient_stays_as_it_is() -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.full((3,), 2.0)
+    average_gradients([weight])
+    assert weight.grad.tolist() == [2.0, 2.0, 2.0]
