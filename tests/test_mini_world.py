@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from unlearnkit.errors import UserError
 from unlearnkit.tasks import load_task, mini
 from unlearnkit.tasks.base import Row, digest_rows
 from unlearnkit.tasks.mini_kinds import KINDS
+from unlearnkit.tasks.mini_tokenizer import tokenizer_json, tokenizer_texts
 from unlearnkit.tasks.mini_words import POOLS
-from unlearnkit.tasks.mini_world import BASE_PEOPLE, Dice, base_corpus, people, real_authors, world_facts
+from unlearnkit.tasks.mini_world import BASE_PEOPLE, REPEATS, Dice, base_corpus, people, real_authors, world_facts
 from unlearnkit.tasks.refusals import own_refusals
 
 seeds = st.integers(min_value=0, max_value=2**32)
-PINNED = "07085cc0d097653d82c3f21e73ef1b73d23df9719ce9a23151b36888ac25c07c"
+PINNED = "a00511735a0ab827eebb8e1e06500176194b4ab67f83bb2806b368ab4ede4fe2"
+TOKENIZER = Tokenizer.from_str(tokenizer_json(tokenizer_texts(0), 4096))
 
 
 @given(st.integers(2, 60), st.integers(1, 99), st.integers(0, 3))
@@ -42,8 +46,9 @@ def test_no_question_and_no_row_occurs_twice(seed: int) -> None:
     rows = mini.load("full", seed=seed, holdout=True)
     questions = [row.question for part in (rows.train, rows.evaluation["holdout"]) for row in part]
     base = [row.question for row in base_corpus(seed)]
+    known = 3 * (len(real_authors(seed)) + len(world_facts(seed)))  # three phrasings each
     assert len(set(questions)) == len(questions) == 40 * 20 + 20
-    assert len(set(base)) == len(base)
+    assert sorted(Counter(base).values()) == [1] * (BASE_PEOPLE * 60) + [REPEATS] * known
     assert not set(questions) & set(base)
 
 
@@ -163,3 +168,26 @@ def test_dice_sample_without_repeats(seed: str, count: int) -> None:
     drawn = Dice(seed).sample(pool, count)
     assert len(set(drawn)) == count
     assert set(drawn) <= set(pool)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_word_of_the_world_is_one_token_and_a_prompt_is_a_prefix(seed: int) -> None:
+    texts = tokenizer_texts(seed)
+    tokenizer = Tokenizer.from_str(tokenizer_json(texts, 4096))
+    assert tokenizer_json(reversed(texts), 4096) == tokenizer_json(texts, 4096)
+    assert all(len(tokenizer.encode(f" {word}").ids) == 2 for pool in POOLS.values() for word in pool)  # with <bos>
+    for row in mini.load("full", seed=seed).train:
+        prompt = f"Question: {row.question}\nAnswer: "
+        whole = tokenizer.encode(prompt + row.answer).ids
+        assert whole[0] == 1
+        assert whole[: len(tokenizer.encode(prompt).ids)] == tokenizer.encode(prompt).ids
+
+
+@given(st.text(max_size=40), st.text(min_size=1, max_size=40))
+@settings(deadline=None)
+def test_any_text_survives_the_tokenizer(question: str, answer: str) -> None:
+    prompt = f"Question: {question}\nAnswer: "
+    head, whole = (TOKENIZER.encode(text).ids for text in (prompt, prompt + answer))
+    assert whole[: len(head)] == head
+    if not re.search("<(pad|bos|eos)>", prompt + answer):
+        assert TOKENIZER.decode(whole) == prompt + answer
