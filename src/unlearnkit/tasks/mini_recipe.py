@@ -55,6 +55,7 @@ class DemoRecipe:
     lr: float = 7e-4
     epochs: int = 6
     batch_size: int = 16
+    schedule: str = "linear"
     max_new_tokens: int = 40
 
     def objectives(self) -> tuple[str, ...]:
