@@ -1,8 +1,10 @@
-"""`unlearnkit objectives`: what terms there are, one explained, or a formula's value on a stored batch."""
+"""`unlearnkit objectives`: the terms, one explained, the presets, or a formula's value on a stored batch."""
 
 from __future__ import annotations
 
 import json
+import typing
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +19,7 @@ Loss = Annotated[str | None, typer.Option("--loss", help="A formula to compute o
 Batch = Annotated[Path | None, typer.Option("--batch", help="JSON with input_ids, labels, attention_mask a view.")]
 Model = Annotated[str | None, typer.Option("--model", help="The model in training.")]
 Reference = Annotated[str | None, typer.Option("--reference", help="The reference model.")]
+Presets = Annotated[bool, typer.Option("--presets", help="List tuned starting points, with their sources.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
 
@@ -30,9 +33,13 @@ def register(app: typer.Typer) -> None:
         batch: Batch = None,
         model: Model = None,
         reference: Reference = None,
+        presets: Presets = False,
         as_json: AsJson = False,
     ) -> None:
-        """List the terms of objectives; explain one; or compute a formula on one stored batch."""
+        """List the terms of objectives; explain one; list presets; or compute a formula on one stored batch."""
+        if presets:
+            _show_presets(as_json)
+            return
         if loss is not None:
             found = _computed(loss, batch, model, reference)
             print(json.dumps(found, indent=2) if as_json else _lines(found))
@@ -67,15 +74,21 @@ def _computed(loss: str, batch: Path | None, model: str | None, reference: str |
 
 
 def _described(term: type[Term]) -> dict[str, Any]:
-    """What the code says of a term."""
+    """What the code says of a term, as it is with its default hyperparameters."""
+    from unlearnkit.objectives import Objective
+
     one = term()
+    alone = Objective(((1.0, one),))
+    hints = typing.get_type_hints(term)
+    choices = {field.name: list(typing.get_args(hints[field.name])) for field in fields(term)}
     return {
         "name": one.name,
         "formula": term.summary,
-        "reads": list(one.reads),
-        "reference": term.reference,
+        "reads": list(alone.views),
+        "reference": {view: need for view, need in alone.reference_need().items() if need != "none"},
         "mean over": one.reduction,
         "hyperparameters": {field.name: field.default for field in fields(term)},
+        "choices": {name: allowed for name, allowed in choices.items() if allowed},
         "paper": term.paper,
     }
 
@@ -90,11 +103,32 @@ def _lines(found: dict[str, Any]) -> str:
 
 
 def _show(described: list[dict[str, Any]]) -> None:
+    rows = []
+    for one in described:
+        needs = ", ".join(f"{need} of {view}" for view, need in one["reference"].items()) or "none"
+        given = ", ".join(f"{name}={value!r}" for name, value in one["hyperparameters"].items())
+        rows.append((one["name"], one["formula"], ", ".join(one["reads"]), needs, given, one["paper"]))
+    _table(("term", "formula", "reads", "reference", "hyperparameters", "paper"), rows)
+    print("\n`unlearnkit objectives npo` explains one; `--presets` lists tuned formulas.")
+
+
+def _show_presets(as_json: bool) -> None:
+    from unlearnkit.run.presets import presets
+
+    found = presets()
+    if as_json:
+        print(json.dumps({name: one._asdict() for name, one in found.items()}, indent=2, ensure_ascii=False))
+        return
+    rows = [(name, one.objective, f"{one.lr:g}", f"{one.epochs:g}", one.source) for name, one in found.items()]
+    _table(("preset", "objective", "lr", "epochs", "source"), rows)
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("term", "formula", "reads", "reference", "hyperparameters", "paper", box=None)
-    for one in described:
-        given = ", ".join(f"{name}={value!r}" for name, value in one["hyperparameters"].items())
-        table.add_row(one["name"], one["formula"], ", ".join(one["reads"]), one["reference"], given, one["paper"])
+    table = Table(*titles, box=None)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))  # a formula's brackets are no markup
     Console().print(table)

@@ -27,7 +27,7 @@ class PDU(Term):
     4.0
     """
 
-    summary = "E[(max z − mean z)²] a token, on the forget set"
+    summary = "E[(max z − mean z)²] a token, on the forget set; the method is pdu + dual"
     paper = "arXiv:2506.05314"
     policy = "logits"
     variant: Literal["paper", "original"] = "paper"

@@ -31,7 +31,8 @@ Example = dict[str, Answer]  # by view; empty for a filler
 class Examples(Dataset[Example]):
     """The rows of each view. An epoch goes once through the rows of `objective.lead`; the others are drawn beside them.
 
-    Item (epoch, place) is the example at `place`, with the partners of that epoch.
+    Item (epoch, place) is the example at `place`, with the partners of that epoch. The answers of the view `alternate` are
+    `refusals`, the same for every question, or `alternates`, a few for each row of the forget set, as the terms want it.
     """
 
     def __init__(
@@ -42,26 +43,38 @@ class Examples(Dataset[Example]):
         forget: Sequence[Row] = (),
         retain: Sequence[Row] = (),
         refusals: Sequence[str] = (),
+        alternates: Sequence[Sequence[str]] = (),
         seed: int = 0,
         pairing: str = "epoch",
     ) -> None:
         if pairing not in PAIRINGS:
             raise unknown("pairing", pairing, PAIRINGS)
-        sizes = {"forget": len(forget), "retain": len(retain), "alternate": len(refusals)}
-        for view in {*objective.views, objective.lead}:
-            if not sizes[view]:
-                what = "a refusal" if view == "alternate" else f"the {view} set"
-                raise UserError(f"objective '{objective}' reads {what}, but the task has none")
+        generated = objective.alternates == "generated"
+        self.alternates = alternates if generated else [refusals] * len(forget)
+        self.sizes = {"forget": len(forget), "retain": len(retain)}
+        self._refuse_missing(objective)
         self.objective, self.template = objective, template
-        self.refusals = refusals
         self.questions = [row.question for row in forget]
-        self.sizes = sizes
         self.draw = partial(partner, seed=seed) if pairing == "epoch" else None
         self.rows: dict[str, dict[Hashable, Encoded]] = {"forget": {}, "retain": {}, "alternate": {}}
         for view, rows in (("forget", forget), ("retain", retain)):
             if view in objective.views:
                 encoded = template.encode_all([(row.question, row.answer) for row in rows])
                 self.rows[view] = dict(enumerate(encoded))
+
+    def _refuse_missing(self, objective: Objective) -> None:
+        for view in {"forget", "retain"} & {*objective.views, objective.lead}:
+            if not self.sizes[view]:
+                raise UserError(f"objective '{objective}' reads the {view} set, but the task has none")
+        if "alternate" in objective.views:
+            without = self.sizes["forget"] - sum(map(bool, self.alternates))
+            if without and objective.alternates == "refusals":
+                raise UserError(f"objective '{objective}' reads a refusal, but the task has none")
+            if without:
+                raise UserError(
+                    f"objective '{objective}' reads an answer of the model's own to each question, but {without} of "
+                    f"{self.sizes['forget']} have none"
+                )
 
     def __len__(self) -> int:
         return self.sizes[self.objective.lead]
@@ -70,7 +83,7 @@ class Examples(Dataset[Example]):
         """Which row of `view` goes with the lead row at `place` in this epoch; a function of (seed, epoch, place)."""
         if view == self.objective.lead:
             return place
-        size = self.sizes[view]
+        size = len(self.alternates[place]) if view == "alternate" else self.sizes[view]
         drawn = self.draw(view, epoch=epoch, index=place, size=size) if self.draw else frozen_partner(view, place, size)
         return (place, drawn) if view == "alternate" else drawn
 
@@ -83,8 +96,8 @@ class Examples(Dataset[Example]):
     def _answer(self, view: str, key: Hashable) -> Answer:
         if key not in self.rows[view]:
             assert isinstance(key, tuple)
-            place, refusal = key
-            self.rows[view][key] = self.template.encode(self.questions[place], self.refusals[refusal])
+            place, drawn = key
+            self.rows[view][key] = self.template.encode(self.questions[place], self.alternates[place][drawn])
         return Answer(key, self.rows[view][key])
 
     def used(self, view: str, epochs: int) -> dict[Hashable, Encoded]:
@@ -93,11 +106,11 @@ class Examples(Dataset[Example]):
         return {key: self._answer(view, key).row for key in keys}
 
     def longest(self) -> int:
-        """Tokens of the longest row there is, each question with the longest refusal where refusals are read."""
+        """Tokens of the longest row there is, each question with its longest alternate where one is read."""
         rows = [row for known in self.rows.values() for row in known.values()]
         if "alternate" in self.objective.views:
-            wordy = max(self.refusals, key=len)
-            rows += self.template.encode_all([(question, wordy) for question in self.questions])
+            wordy = [max(answers, key=len) for answers in self.alternates]
+            rows += self.template.encode_all(list(zip(self.questions, wordy, strict=True)))
         return max(len(row.ids) for row in rows)
 
 
