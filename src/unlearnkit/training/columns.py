@@ -17,11 +17,14 @@ from safetensors import SafetensorError
 from unlearnkit.canonical import sha256_of
 from unlearnkit.errors import UserError
 from unlearnkit.files import write_whole
-from unlearnkit.models.reference import Columns, Reference
+from unlearnkit.models.forward import answer_logps
+from unlearnkit.models.reference import Columns, Reference, adapter_off
 from unlearnkit.stats import TokenStats
+from unlearnkit.text.batches import by_length
 from unlearnkit.text.template import Encoded
 from unlearnkit.training import processes
 
+BATCH = 2048  # padded tokens of a batch
 Rows = Mapping[str, Mapping[Hashable, Encoded]]
 
 
@@ -38,18 +41,16 @@ class Shelf:
     weights: str
     template: str
 
-    def place(self, rows: Rows, dtype: str, token_budget: int) -> Path:
-        """The file of these columns: another weight, row, token, template, dtype or way to batch is another file."""
+    def file(self, rows: Rows, dtype: str) -> Path:
+        """The file of these columns: another weight, row, token, template or dtype is another file."""
         said = {view: [[repr(key), row.prompt_length, *row.ids] for key, row in rows[view].items()] for view in rows}
-        how = {"dtype": dtype, "token_budget": token_budget, "processes": processes.count()}
-        name = sha256_of({"weights": self.weights, "template": self.template, "rows": said, **how})
+        name = sha256_of({"weights": self.weights, "template": self.template, "dtype": dtype, "rows": said})
         return self.folder / f"{name}.safetensors"
 
 
 def reference_columns(
     model: Any,
     rows: Rows,
-    token_budget: int,
     *,
     dtype: str,
     off: bool = False,
@@ -58,25 +59,30 @@ def reference_columns(
 ) -> Columns:
     """Log-probabilities of every row of each view under `model` as it is now, or as they were kept for it.
 
+    Rows are batched the same way for any number of processes and any cut of the steps, so the values are the same to the
+    last bit; on a disk or not.
+
     off        with the model's adapter switched off
     precision  the context in which training runs the model, such as autocast; `dtype` is its name in the file's key
     """
-    place = None if shelf is None else shelf.place(rows, dtype, token_budget)
-    if place is not None and (kept := processes.by_first(lambda: _load(place, rows))) is not None:
+    file = None if shelf is None else shelf.file(rows, dtype)
+    if file is not None and (kept := processes.by_first(lambda: _load(file, rows))) is not None:
         return Columns(kept)
     pooled = [(view, key, row) for view, named in rows.items() for key, row in named.items()]
-    # dealt by length, so that all processes have about the same to do
-    pooled.sort(key=lambda one: -len(one[2].ids))
-    mine: dict[str, dict[Hashable, Encoded]] = {view: {} for view in rows}
-    for view, key, row in pooled[processes.rank() :: processes.count()]:
-        mine[view][key] = row
-    with precision if precision is not None else nullcontext():
-        parts = processes.gathered(dict(Columns.of(model, mine, token_budget, off).columns))
-    columns = {
-        view: {key: next(part[view][key] for part in parts if key in part[view]) for key in rows[view]} for view in rows
-    }
-    if place is not None and processes.rank() == 0:
-        _save(columns, place)
+    batches = by_length([len(row.ids) for _, _, row in pooled], BATCH)
+    mine: list[tuple[int, torch.Tensor]] = []
+    was_training = model.training
+    model.eval()
+    with precision if precision is not None else nullcontext(), adapter_off(model) if off else nullcontext():
+        for places in batches[processes.rank() :: processes.count()]:
+            mine += zip(places, answer_logps(model, [pooled[place][2] for place in places], 10**9), strict=True)
+    model.train(was_training)
+    known = {place: values for part in processes.gathered(mine) for place, values in part}
+    columns: dict[str, dict[Hashable, torch.Tensor]] = {view: {} for view in rows}
+    for place, (view, key, _) in enumerate(pooled):
+        columns[view][key] = known[place]
+    if file is not None and processes.rank() == 0:
+        _save(columns, file)
     return Columns(columns)
 
 
@@ -91,21 +97,21 @@ class ByView:
         return self.references[view].stats(view, keys, rows, **asked)
 
 
-def _save(columns: Mapping[str, Mapping[Hashable, torch.Tensor]], place: Path) -> None:
+def _save(columns: Mapping[str, Mapping[Hashable, torch.Tensor]], file: Path) -> None:
     """One tensor a view, its rows behind each other. A disk that is full or closed costs time later, not the run."""
     flat = {view: torch.cat([*named.values()]).float().contiguous() for view, named in columns.items() if named}
     lengths = {view: [len(one) for one in named.values()] for view, named in columns.items()}
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(place, [safetensors.torch.save(flat, metadata={"lengths": json.dumps(lengths)})])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, [safetensors.torch.save(flat, metadata={"lengths": json.dumps(lengths)})])
     except (OSError, UserError):
         return
 
 
-def _load(place: Path, rows: Rows) -> dict[str, dict[Hashable, torch.Tensor]] | None:
+def _load(file: Path, rows: Rows) -> dict[str, dict[Hashable, torch.Tensor]] | None:
     """What is kept, None where nothing is or where it is not what these rows need."""
     try:
-        flat = safetensors.torch.load(place.read_bytes())
+        flat = safetensors.torch.load(file.read_bytes())
     except (OSError, SafetensorError):
         return None
     columns: dict[str, dict[Hashable, torch.Tensor]] = {}

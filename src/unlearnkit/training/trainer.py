@@ -119,7 +119,6 @@ class UnlearnTrainer(WholeCheckpoints):
             columns = reference_columns(
                 self.model,
                 {view: self.examples.used(view, epochs) for view in light},
-                2 * self.token_budget,
                 dtype=f"{next(self.model.parameters()).dtype}/{self.accelerator.mixed_precision}/{self.args.device.type}",
                 off=adapter,
                 precision=self.accelerator.autocast(),
