@@ -15,9 +15,8 @@ matplotlib.use("Agg")  # draws into files; no screen is needed
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette: told apart with any kind of colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+from unlearnkit.report.palette import MARKERS, PRINT, Palette
+
 MEANINGFUL = 0.05  # NPO calls a forget quality above this meaningful forgetting
 
 Entry = Mapping[str, Any]
@@ -33,44 +32,82 @@ def draw_tradeoff(
     """
     figure = Figure(figsize=(8, 5.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    known = [entry for entry in entries if entry["forget_quality"] is not None and entry["model_utility"] is not None]
-    start = next((entry for entry in known if entry["objective"] == "target"), None)
-    methods = list(dict.fromkeys(entry["objective"] for entry in known if entry["objective"] not in fixed))
-    for number, method in enumerate(methods):
-        run = sorted((entry for entry in known if entry["objective"] == method), key=lambda entry: entry["epoch"])
-        _draw_run(axes, [*([start] if start and run[0]["epoch"] else []), *run], method, number)
-    for name in fixed:
-        _draw_model(axes, [entry for entry in known if entry["objective"] == name], name)
-    axes.axhline(math.log10(MEANINGFUL), color="#777777", linewidth=0.8, linestyle=":")
-    axes.annotate(
-        "p = 0.05", (0.005, math.log10(MEANINGFUL)), xycoords=("axes fraction", "data"), va="bottom", fontsize=8
-    )
-    axes.set_xlabel("model utility (harmonic mean of nine; right is better)")
-    axes.set_ylabel("log₁₀ forget quality (up is better)")
+    methods = plot_tradeoff(axes, entries, fixed, PRINT)
     axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlim(left=-0.02)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
     if methods:
         axes.legend(frameon=False, fontsize=8, loc="best")
     _save(figure, Path(path))
 
 
-def _draw_run(axes: Axes, run: Sequence[Entry], method: str, number: int) -> None:
+def plot_tradeoff(axes: Axes, entries: Sequence[Entry], fixed: Sequence[str], palette: Palette) -> list[str]:
+    """Draw the picture into `axes`; returns the methods that have a line, in the order of their colours.
+
+    Each point is an artist of its own, called `METHOD-EPOCH` by numbers, such as `point-0-3`, and each model
+    `model-NAME`, so that a page can find them.
+    """
+    known = [entry for entry in entries if entry["forget_quality"] is not None and entry["model_utility"] is not None]
+    start = next((entry for entry in known if entry["objective"] == "target"), None)
+    methods = list(dict.fromkeys(entry["objective"] for entry in known if entry["objective"] not in fixed))
+    for number, method in enumerate(methods):
+        run = sorted((entry for entry in known if entry["objective"] == method), key=lambda entry: entry["epoch"])
+        _draw_run(axes, [*([start] if start and run[0]["epoch"] else []), *run], method, number, palette)
+    for place, name in enumerate(fixed):
+        for entry in known:
+            if entry["objective"] == name:
+                _draw_model(axes, entry, name, place, palette)
+    _dress(axes, palette)
+    return methods
+
+
+def _dress(axes: Axes, palette: Palette) -> None:
+    """Axes, their words, and the line above which forgetting is called meaningful."""
+    level = math.log10(MEANINGFUL)
+    axes.axhline(level, color=palette.ink, linewidth=0.8, linestyle=":")
+    axes.annotate("p = 0.05", (0.005, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
+    axes.set_xlabel("model utility (harmonic mean of nine; right is better)")
+    axes.set_ylabel("log₁₀ forget quality (up is better)")
+    left, right = axes.dataLim.intervalx
+    # from zero where a run has lost much of what it could do, else close enough to tell the epochs apart
+    axes.set_xlim(-0.02 if left < 0.6 * right else left - 0.1 * right, 1.05 * right)
+    axes.margins(y=0.08)
+    axes.grid(color=palette.faint, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_run(axes: Axes, run: Sequence[Entry], method: str, number: int, palette: Palette) -> None:
     """One method's line; points grow with the epoch, so that one sees which way it goes."""
     x = [entry["model_utility"] for entry in run]
     y = [_log10(entry["forget_quality"]) for entry in run]
-    colour = COLOURS[number % len(COLOURS)]
-    axes.plot(x, y, color=colour, linewidth=1.4, alpha=0.8, zorder=2)
-    sizes = [18 + 60 * place / max(1, len(run) - 1) for place in range(len(run))]
-    axes.scatter(x, y, s=sizes, color=colour, marker=MARKERS[number % len(MARKERS)], label=method, zorder=3)
+    colour, marker = palette.of(number), MARKERS[number % len(MARKERS)]
+    axes.plot(x, y, color=colour, linewidth=1.4, alpha=0.8, zorder=2, gid=f"line-{number}")
+    for place, entry in enumerate(run):
+        last = place == len(run) - 1
+        axes.plot(
+            x[place],
+            y[place],
+            marker=marker,
+            markersize=4 + 4 * place / max(1, len(run) - 1),
+            color=colour,
+            linestyle="none",
+            label=method if last else None,
+            zorder=3,
+            gid=f"point-{number}-{entry['epoch']}" if entry["objective"] == method else f"start-{number}",
+        )
 
 
-def _draw_model(axes: Axes, entries: Sequence[Entry], name: str) -> None:
-    for entry in entries:
-        point = (entry["model_utility"], _log10(entry["forget_quality"]))
-        axes.scatter(*point, s=130, marker="*", color="black", zorder=4)
-        axes.annotate(name, point, xytext=(7, -4), textcoords="offset points", fontsize=9)
+def _draw_model(axes: Axes, entry: Entry, name: str, place: int, palette: Palette) -> None:
+    point = (entry["model_utility"], _log10(entry["forget_quality"]))
+    axes.plot(*point, marker="*", markersize=13, color=palette.ink, linestyle="none", zorder=4, gid=f"model-{place}")
+    right = entry["model_utility"] > 0.5 * axes.get_xlim()[1]
+    axes.annotate(
+        name,
+        point,
+        xytext=(-9 if right else 9, 5 if place % 3 == 1 else -11 if place % 3 == 2 else -3),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        fontsize=9,
+    )
 
 
 def _log10(p: float) -> float:
