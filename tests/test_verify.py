@@ -98,6 +98,11 @@ def test_an_unlearning_run_is_recorded(runs: Path, tiny_folder: Path) -> None:
     assert record["provenance"]["dtype"].startswith("float32")
 
 
+def test_an_unlearned_model_has_a_card_and_others_have_none(runs: Path) -> None:
+    assert read_record(runs / "unlearn")["number"] in (runs / "unlearn/README.md").read_text()
+    assert not (runs / "finetune/README.md").exists()
+
+
 def test_no_path_is_in_a_record(runs: Path, tiny_folder: Path) -> None:
     for name in ("finetune", "eval", "unlearn"):
         text = (runs / name / RECORD_NAME).read_text()

@@ -10,6 +10,10 @@ from unlearnkit.cli import options as opt
 from unlearnkit.cli import training_options as train
 
 Formula = Annotated[str, typer.Option("--objective", help="What to minimise, such as 'npo(beta=0.1) + 5*rt'.")]
+Push = Annotated[
+    str | None,
+    typer.Option("--push-to-hub", help="NAME/MODEL on the Hub for the model, its card and its record; private."),
+]
 Pairing = Annotated[str, typer.Option("--pairing", help="epoch: new partners every epoch; frozen: NPO's original.")]
 
 
@@ -44,6 +48,7 @@ def register(app: typer.Typer) -> None:
         holdout: opt.Holdout = None,
         max_new_tokens: opt.MaxNewTokens = 200,
         checkpoints: train.Checkpoints = True,
+        push_to_hub: Push = None,
         force: opt.Force = False,
     ) -> None:
         """Unlearn a forget set; the changed model, its losses and its measured epochs are written to --out."""
@@ -52,11 +57,14 @@ def register(app: typer.Typer) -> None:
         from unlearnkit.objectives import parse_objective
         from unlearnkit.run.folder import check_place
         from unlearnkit.run.models import starting_model
+        from unlearnkit.run.push import check_name, push
         from unlearnkit.run.settings import Settings
         from unlearnkit.run.train import unlearn
         from unlearnkit.tasks import load_task
         from unlearnkit.text.template import Template
 
+        if push_to_hub is not None:
+            check_name(push_to_hub)
         formula = parse_objective(objective)
         settings = Settings(
             lr=lr,
@@ -92,3 +100,5 @@ def register(app: typer.Typer) -> None:
             )
         show_trajectory([{"objective": str(formula), **entry} for entry in done.trajectory])
         print(f"unlearned {len(rows.forget)} rows of {rows.name} with {formula}: {done.folder.path}")
+        if push_to_hub is not None:
+            print(f"on the Hub: {push(done.folder.path, push_to_hub)}")

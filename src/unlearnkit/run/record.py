@@ -15,8 +15,9 @@ from unlearnkit.records.papers import papers_of
 from unlearnkit.records.provenance import gather
 from unlearnkit.records.record import RECORD_NAME, TABLE_NAME, Inputs, Outputs, Run, build_record, write_record
 from unlearnkit.records.weights import files_digest, has_weights
+from unlearnkit.report.card import model_card
 from unlearnkit.run.cost import Clock
-from unlearnkit.run.folder import RunFolder, write_json
+from unlearnkit.run.folder import RunFolder, write_json, write_text
 from unlearnkit.run.models import Start, public_name
 from unlearnkit.score import Scores, score_table
 from unlearnkit.table import Table
@@ -74,6 +75,8 @@ def record_training(
         missing=NO_CHECKOUT | clock.missing() | {"outputs.table": "the model was not measured (--measure no)"},
     )
     write_record(folder.path, record)
+    if unlearned:
+        write_text(folder.path / "README.md", model_card(record))
     return record
 
 
