@@ -26,6 +26,7 @@ from unlearnkit.report.gather import read_story
 from unlearnkit.report.leaks import leaked_words
 from unlearnkit.report.page import json_in_html, write_report
 from unlearnkit.report.palette import VARIABLES
+from unlearnkit.report.tradeoff import draw_tradeoff
 from unlearnkit.score import score_table
 from unlearnkit.table import Table
 
@@ -240,6 +241,16 @@ def test_every_epoch_is_a_point_that_says_what_it_is(runs: list[Path]) -> None:
         assert len(labels) == 6
         assert any(label.startswith("npo(beta=0.1) + rt, epoch 1: forget quality 1.0e-04") for label in labels)
         assert any(label.startswith("retain model: forget quality 1.000") for label in labels)
+
+
+@pytest.mark.parametrize("utilities", [[], [None], [0.0], [0.5, 0.49]])
+def test_a_picture_of_few_points_or_none_is_drawn_too(utilities: list[float | None], tmp_path: Path) -> None:
+    entries = [
+        {"objective": "ga", "epoch": epoch, "forget_quality": 0.0, "model_utility": value}
+        for epoch, value in enumerate(utilities)
+    ]
+    draw_tradeoff(entries, tmp_path / "picture.png", "few")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_loss_that_is_no_number_leaves_a_gap(runs: list[Path]) -> None:

@@ -55,18 +55,18 @@ def plot_tradeoff(axes: Axes, entries: Sequence[Entry], fixed: Sequence[str], pa
         for entry in known:
             if entry["objective"] == name:
                 _draw_model(axes, entry, name, place, palette)
-    _dress(axes, palette)
+    _dress(axes, palette, [entry["model_utility"] for entry in known])
     return methods
 
 
-def _dress(axes: Axes, palette: Palette) -> None:
+def _dress(axes: Axes, palette: Palette, utilities: Sequence[float]) -> None:
     """Axes, their words, and the line above which forgetting is called meaningful."""
     level = math.log10(MEANINGFUL)
     axes.axhline(level, color=palette.ink, linewidth=0.8, linestyle=":")
     axes.annotate("p = 0.05", (0.005, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
     axes.set_xlabel("model utility (harmonic mean of nine; right is better)")
     axes.set_ylabel("log₁₀ forget quality (up is better)")
-    left, right = axes.dataLim.intervalx
+    left, right = min(utilities, default=0.0), max([*utilities, 1e-3])
     # from zero where a run has lost much of what it could do, else close enough to tell the epochs apart
     axes.set_xlim(-0.02 if left < 0.6 * right else left - 0.1 * right, 1.05 * right)
     axes.margins(y=0.08)
