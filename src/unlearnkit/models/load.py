@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedTokenizerFast,
+)
 
 from unlearnkit.errors import UserError, unknown
+from unlearnkit.models import adapters
 
+CPU = torch.device("cpu")
+QUANTIZATIONS = ("nf4",)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -23,8 +34,8 @@ class Loaded(NamedTuple):
 
 
 def default_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU of this process's local rank where there is one, else the CPU."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else CPU
 
 
 def parse_dtype(name: str) -> torch.dtype:
@@ -35,23 +46,51 @@ def parse_dtype(name: str) -> torch.dtype:
     return DTYPES[full]
 
 
-def load_model(name: str, dtype: str = "float32", device: torch.device | None = None) -> Loaded:
+def load_model(
+    name: str, dtype: str = "float32", device: torch.device | None = None, quantize: str | None = None
+) -> Loaded:
     """Load `name`, a directory or a Hub id, with its tokeniser.
 
-    Weights are loaded in float32 by default: AdamW steps on bfloat16 weights round most small updates away. Only
-    safetensors are read and no code of the repository is run. A missing model, one without safetensors, or one whose
-    tokeniser has ids that it lacks is a `UserError`.
+    Weights are loaded in float32 by default: AdamW steps on bfloat16 weights round most small updates away. With
+    `quantize="nf4"` they become four bits each, which needs a GPU. Only safetensors are read and no code of the
+    repository is run. A folder that holds an adapter is loaded with its base model, the adapter merged into it. A missing
+    model, one without safetensors, or one whose tokeniser has ids that it lacks is a `UserError`.
     """
+    device = device or default_device()
+    options = {} if quantize is None else {"quantization_config": quantization(quantize, device), "device_map": device}
+    kind = parse_dtype(dtype)
     _check_place(name)
+    if (Path(name) / adapters.CONFIG).is_file():
+        base = load_model(adapters.base_of(Path(name)), dtype, device, quantize)
+        loaded = Loaded(adapters.with_adapter(base.model, Path(name)).eval(), base.tokenizer)
+        has_tokenizer = (Path(name) / "tokenizer_config.json").is_file()
+        return loaded._replace(tokenizer=load_tokenizer(name)) if has_tokenizer else loaded
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=parse_dtype(dtype), use_safetensors=True, trust_remote_code=False
+            name, dtype=kind, use_safetensors=True, trust_remote_code=False, **options
         )
     except (OSError, ValueError, KeyError, SafetensorError) as problem:
         raise UserError(f"model '{name}' could not be loaded: {_first_line(problem)}") from None
     tokenizer = load_tokenizer(name)
     check_pair(name, model, tokenizer)
-    return Loaded(model.to(device or default_device()).eval(), tokenizer)
+    return Loaded((model if quantize else model.to(device)).eval(), tokenizer)
+
+
+def quantization(name: str, device: torch.device) -> Any:
+    """How to load weights with four bits each (QLoRA, arXiv:2305.14314); needs a GPU and bitsandbytes."""
+    if name not in QUANTIZATIONS:
+        raise unknown("quantization", name, QUANTIZATIONS)
+    if device.type != "cuda":
+        raise UserError(f"--quantize {name} needs a GPU; leave it out, --lora works on a CPU without it")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f"--quantize {name} needs bitsandbytes: pip install bitsandbytes")
+    config: Any = BitsAndBytesConfig
+    return config(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=name,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def load_tokenizer(name: str) -> Any:
@@ -122,7 +161,7 @@ def _check_place(name: str) -> None:
     """A path that is meant as a directory but is none gets a clear line, instead of a question to the Hub."""
     path = Path(name)
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not (path / "config.json").is_file() and not (path / adapters.CONFIG).is_file():
             raise UserError(f"model '{name}': the directory has no config.json; give the folder that holds the model")
         return
     if path.exists():

@@ -7,9 +7,20 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from unlearnkit.errors import UserError
+from unlearnkit.models import adapters
 from unlearnkit.models.digest import weights_digest
-from unlearnkit.models.load import Loaded, load_model, load_tokenizer, new_model, read_config, wrap_tokenizer
+from unlearnkit.models.load import (
+    Loaded,
+    load_model,
+    load_tokenizer,
+    new_model,
+    parse_dtype,
+    read_config,
+    wrap_tokenizer,
+)
 from unlearnkit.run.mini_models import mini_model
 from unlearnkit.tasks.base import Task
 
@@ -47,7 +58,13 @@ def public_name(name: str) -> str:
 
 
 def starting_model(
-    name: str, *, task: Task | None = None, tokenizer: str | None = None, seed: int = 0, dtype: str = "float32"
+    name: str,
+    *,
+    task: Task | None = None,
+    tokenizer: str | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    quantize: str | None = None,
 ) -> Start:
     """Load what `name` says.
 
@@ -55,12 +72,17 @@ def starting_model(
                "init:small.json" (a new model of that configuration)
     tokenizer  for `init:` only: whose tokeniser to take; without it one is trained on the task's text, with the
                configuration's "vocab_size"
+    dtype      of the weights; `quantize` makes them four bits each
     """
     if name.startswith("init:"):
+        if parse_dtype(dtype) != torch.float32 or quantize:
+            raise UserError(f"model '{name}': a new model starts in fp32; leave --weights and --quantize out")
         return _new(read_config(name.removeprefix("init:")), task, tokenizer, seed)
     if tokenizer is not None:
         raise UserError("--tokenizer goes with --model init:CONFIG; another model brings its own")
-    loaded = mini_model(name) if name.startswith("mini:") else load_model(name, dtype)
+    loaded = mini_model(name) if name.startswith("mini:") else load_model(name, dtype, quantize=quantize)
+    if name.startswith("mini:") and (parse_dtype(dtype) != torch.float32 or quantize):
+        loaded = load_model(str(loaded.model.config.name_or_path), dtype, quantize=quantize)
     return Start(loaded, weights_digest(loaded.model), public_name(name))
 
 
@@ -121,4 +143,4 @@ def byte_level_bpe(texts: list[str], size: int) -> str:
 
 def is_model_folder(path: str | Path) -> bool:
     """Whether a folder holds a model that can be loaded."""
-    return (Path(path) / "config.json").is_file()
+    return (Path(path) / "config.json").is_file() or (Path(path) / adapters.CONFIG).is_file()

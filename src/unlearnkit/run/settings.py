@@ -10,8 +10,11 @@ from typing import Any
 import torch
 
 from unlearnkit.errors import UserError, unknown
+from unlearnkit.models.adapters import Lora, attach
+from unlearnkit.models.load import default_device, parse_dtype, quantization
 from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import PAIRINGS
+from unlearnkit.training.optimizers import optimizer_named, warn_of_lost_updates
 
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
 
@@ -22,6 +25,13 @@ class Settings:
 
     warmup is in steps where it is 1 or more, else a share of all steps. max_grad_norm 0 clips nothing. token_budget bounds
     memory and changes no result.
+
+    optimizer  a name of `training.optimizers`
+    weights    the precision in which weights are held and stepped: "float32" or "bfloat16"
+    lora       an adapter such as "r=16,alpha=32" that is trained instead of the weights
+    quantize   "nf4": the frozen weights below an adapter in four bits each
+    merge      add the adapter into the weights at the end, and save a model like any other
+    shard      spread the model over the processes
     """
 
     lr: float = 1e-5
@@ -38,6 +48,12 @@ class Settings:
     pairing: str = "epoch"
     token_budget: int = 2048
     gradient_checkpointing: bool = False
+    optimizer: str = "adamw"
+    weights: str = "float32"
+    lora: str | None = None
+    quantize: str | None = None
+    merge: bool = False
+    shard: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "epochs", "batch_size", "accumulate", "token_budget"):
@@ -50,16 +66,49 @@ class Settings:
             raise unknown("schedule", self.schedule, SCHEDULES)
         if self.pairing not in PAIRINGS:
             raise unknown("pairing", self.pairing, PAIRINGS)
+        self._check_model()
 
-    def for_spec(self) -> dict[str, Any]:
+    def _check_model(self) -> None:
+        """What is asked of the model must fit together, and run on this machine."""
+        object.__setattr__(self, "weights", str(parse_dtype(self.weights)).removeprefix("torch."))
+        if self.weights == "float16":
+            raise UserError("--weights fp16: weights are trained in fp32 or bf16")
+        optimizer_named(self.optimizer)
+        if self.lora is not None:
+            object.__setattr__(self, "lora", str(Lora.parse(self.lora)))
+        if self.quantize is not None:
+            quantization(self.quantize, default_device())
+        for name, asked in (("--quantize", self.quantize is not None), ("--merge", self.merge)):
+            if asked and self.lora is None:
+                raise UserError(f"{name} needs an adapter; give --lora r=16 too")
+        if self.merge and (self.quantize or self.shard):
+            other = "--quantize" if self.quantize else "--shard"
+            raise UserError(
+                f"--merge and {other} cannot go together; leave --merge out, the adapter loads like a model"
+            )
+        if self.lora is None:
+            warn_of_lost_updates(self.weights, self.optimizer, self.lr)
+
+    def adapted(self, model: Any) -> Any:
+        """The model as it is trained: with a new adapter, where one is asked for."""
+        if self.lora is None:
+            return model
+        return attach(model, Lora.parse(self.lora), self.seed, self.gradient_checkpointing)
+
+    def for_spec(self, processes: int = 1) -> dict[str, Any]:
         """What belongs to the identity of a run: everything but what only bounds memory or cuts the step.
 
-        Batch size times accumulation is the step; how it is cut changes nothing.
+        Batch size times accumulation is the step of one process; how it is cut changes nothing. What only some runs have
+        is left out where it has its default.
         """
         said = asdict(self)
-        for name in ("token_budget", "gradient_checkpointing", "batch_size", "accumulate"):
+        for name in ("token_budget", "gradient_checkpointing", "batch_size", "accumulate", "shard"):
             del said[name]
-        return said | {"step_rows": self.batch_size * self.accumulate}
+        for name in ("optimizer", "weights", "lora", "quantize", "merge"):
+            if said[name] == type(self).__dataclass_fields__[name].default:
+                del said[name]
+        several = {"processes": processes} if processes > 1 else {}
+        return said | {"step_rows": self.batch_size * self.accumulate} | several
 
     def config(self, out: Path, objective: str, save: str = "epoch") -> UnlearnConfig:
         """The trainer's configuration; bf16 by autocast where the GPU has it, with float32 weights either way."""
@@ -84,4 +133,7 @@ class Settings:
             bf16=gpu and torch.cuda.is_bf16_supported(),
             use_cpu=not gpu,
             activation_checkpointing=self.gradient_checkpointing,
+            activation_checkpointing_kwargs={"use_reentrant": False} if self.gradient_checkpointing else None,
+            shard=self.shard,
+            **optimizer_named(self.optimizer).for_config(),
         )
