@@ -30,4 +30,5 @@ def register(app: typer.Typer) -> None:
         show_trajectory(entries)
         print(f"results: {out / 'results.json'}")
         print(f"picture: {out / 'tradeoff.png'}")
+        print(f"report:  {out / 'report.html'}")
         print(f"demo: {time.perf_counter() - began:.0f} seconds")

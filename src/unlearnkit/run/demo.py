@@ -10,11 +10,16 @@ from typing import Any
 from unlearnkit.measure import measure
 from unlearnkit.measure.measure import Progress
 from unlearnkit.models.digest import weights_digest
+from unlearnkit.records.record import read_record
 from unlearnkit.report.comparison import markdown_table
+from unlearnkit.report.page import write_report
 from unlearnkit.report.tradeoff import draw_tradeoff
+from unlearnkit.run.cost import Clock
+from unlearnkit.run.evaluate import evaluation_digests
 from unlearnkit.run.folder import RunFolder, write_json, write_text
 from unlearnkit.run.mini_models import MiniModel, mini_model
 from unlearnkit.run.models import Start
+from unlearnkit.run.record import record_demo
 from unlearnkit.run.settings import Settings
 from unlearnkit.run.train import Watch, unlearn
 from unlearnkit.score import score_table
@@ -43,16 +48,18 @@ def demo(out: str | Path, seed: int = 0, force: bool = False, progress: Progress
         SECOND_RETAIN: f"mini:retain90@{seed}.1",
     }
     digest = MiniModel.parse(names["target"]).digest()
-    spec = RunSpec("demo", task.name, digest, "plain", {}, {"seed": seed, **asdict(DEMO)})
+    spec = RunSpec("demo", task.name, digest, "plain", evaluation_digests(task), {"seed": seed, **asdict(DEMO)})
     folder = RunFolder.claim(out, spec, force)
     if folder.state == "finished":
         return read_results(folder.path)
+    clock = Clock()
     models = {role: mini_model(name, progress) for role, name in names.items()}
     template = Template(models["target"].tokenizer)
     tables = {role: _measured(folder, role, loaded.model, template, task, progress) for role, loaded in models.items()}
     entries = [{"objective": role, "epoch": 0, **_values(tables[role], tables["retain"])} for role in FIXED]
-    watch = Watch(reference=tables["retain"], max_new_tokens=DEMO.max_new_tokens, start=False)
+    watch = Watch(reference=tables["retain"], max_new_tokens=DEMO.max_new_tokens, start=False, target=tables["target"])
     settings = Settings(lr=DEMO.lr, epochs=DEMO.epochs, batch_size=DEMO.batch_size, schedule=DEMO.schedule, seed=seed)
+    numbers: dict[str, str] = {}
     for number, objective in enumerate(DEMO.objectives()):
         start = Start(mini_model(names["target"]), weights_digest(models["target"].model), names["target"])
         place = (
@@ -70,10 +77,14 @@ def demo(out: str | Path, seed: int = 0, force: bool = False, progress: Progress
             progress=progress,
         )
         entries += [{"objective": objective, **entry} for entry in done.trajectory]
+        numbers[objective] = read_record(place)["number"]
     write_json(folder.path / "results.json", entries)
     write_text(folder.path / "table.md", markdown_table(entries) + "\n")
     draw_tradeoff(entries, folder.path / "tradeoff.png", f"Unlearning {task.name}, world {seed}", FIXED)
-    folder.finish({"results": "results.json", "picture": "tradeoff.png"})
+    compared = {"reference": tables["retain"], "target": tables["target"], "second_retain": tables[SECOND_RETAIN]}
+    record_demo(folder, models["target"].model, names["target"], compared, numbers, clock)
+    write_report([folder.path], folder.path / "report.html")
+    folder.finish({"results": "results.json", "picture": "tradeoff.png", "report": "report.html"})
     return entries
 
 
