@@ -43,8 +43,8 @@ class Given:
 
     model      the model that was evaluated, or that the run started from; left out for mini:...
     task       the task itself, where it is at hand; else it is loaded by its name, with data, holdout and refusals
-    tolerance  of a loss, in nats a token, relative where the loss is above 1; float32 on two machines differs by 1e-6
-               to 1e-5, bfloat16 by 1e-2
+    tolerance  of a loss, in nats a token, relative where the loss is above 1; float32 weights measured with another number
+               of threads came out 1e-6 apart
     near_ties  share of the generations that may differ, as greedy decoding turns on the last bit of two equal logits
     steps      of training that are run again
     """
