@@ -28,6 +28,12 @@ def register(app: typer.Typer) -> None:
         seed: train.Seed = 0,
         token_budget: train.TokenBudget = 2048,
         gradient_checkpointing: train.Checkpointing = False,
+        optimizer: train.Optimizer = "adamw",
+        weights: train.Weights = "fp32",
+        lora: train.LoraText = None,
+        quantize: train.Quantize = None,
+        merge: train.Merge = False,
+        shard: train.Shard = False,
         tokenizer: train.Tokenizer = None,
         template: opt.TemplateText = None,
         system: opt.System = None,
@@ -46,6 +52,7 @@ def register(app: typer.Typer) -> None:
         from unlearnkit.run.train import finetune
         from unlearnkit.tasks import load_task
         from unlearnkit.text.template import Template
+        from unlearnkit.training import processes
 
         settings = Settings(
             lr=lr,
@@ -59,12 +66,21 @@ def register(app: typer.Typer) -> None:
             seed=seed,
             token_budget=token_budget,
             gradient_checkpointing=gradient_checkpointing,
+            optimizer=optimizer,
+            weights=weights,
+            lora=lora,
+            quantize=quantize,
+            merge=merge,
+            shard=shard,
         )
         quiet_libraries()
+        processes.join()
         check_place(out)
         watch = train.watching(measure, protocol, reference, max_new_tokens)
         rows = load_task(task, data=data)
-        start = starting_model(model, task=rows, tokenizer=tokenizer, seed=seed)
+        start = starting_model(
+            model, task=rows, tokenizer=tokenizer, seed=seed, dtype=settings.weights, quantize=quantize
+        )
         with progress_bar() as progress:
             done = finetune(
                 start,
@@ -77,4 +93,5 @@ def register(app: typer.Typer) -> None:
                 force=force,
                 progress=progress,
             )
-        print(f"finetuned on {len(rows.train)} rows of {rows.name}: {done.folder.path}")
+        if processes.rank() == 0:
+            print(f"finetuned on {len(rows.train)} rows of {rows.name}: {done.folder.path}")

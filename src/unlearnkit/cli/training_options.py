@@ -23,6 +23,14 @@ TokenBudget = Annotated[int, typer.Option("--token-budget", help="Padded tokens 
 Checkpointing = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Compute activations twice and keep them once.")
 ]
+Optimizer = Annotated[str, typer.Option("--optimizer", help="adamw, sgd, adafactor; on a GPU adamw_8bit and others.")]
+Weights = Annotated[str, typer.Option("--weights", help="fp32, or bf16 for a frozen model below --lora.")]
+LoraText = Annotated[
+    str | None, typer.Option("--lora", help="Train an adapter: r=16[,alpha=32,dropout=0.05,targets=q_proj+v_proj].")
+]
+Quantize = Annotated[str | None, typer.Option("--quantize", help="nf4: the model below --lora in four bits (GPU).")]
+Merge = Annotated[bool, typer.Option("--merge", help="Add the adapter into the weights and save a whole model.")]
+Shard = Annotated[bool, typer.Option("--shard", help="Spread the model over the processes of torchrun (FSDP2).")]
 Measured = Annotated[str, typer.Option("--measure", help="When to measure on the way: epoch, end or no.")]
 Tokenizer = Annotated[str | None, typer.Option("--tokenizer", help="For init:CONFIG: whose tokenizer to take.")]
 Checkpoints = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,23 @@ import typer
 from unlearnkit.cli import options as opt
 from unlearnkit.cli import training_options as train
 
-Formula = Annotated[str, typer.Option("--objective", help="What to minimise, such as 'npo(beta=0.1) + 5*rt'.")]
+Formula = Annotated[
+    str | None, typer.Option("--objective", help="What to minimise, such as 'npo(beta=0.1) + 5*rt'; or give --preset.")
+]
+PresetName = Annotated[
+    str | None, typer.Option("--preset", help="A tuned start, such as npo; what is given beside it counts more.")
+]
+Alternates = Annotated[
+    Path | None, typer.Option("--alternates", help="Other answers for altpo, JSON lines; else the model makes them up.")
+]
+Lr = Annotated[float | None, typer.Option("--lr", help="AdamW's learning rate; 1e-5, or the preset's.")]
+Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the forget set; 10, or the preset's.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Rows of one step, a process; 8, or the preset's step divided.")
+]
+Warmup = Annotated[
+    float | None, typer.Option("--warmup", help="Steps, or a share of all steps if below 1; 0, or the preset's.")
+]
 Push = Annotated[
     str | None,
     typer.Option("--push-to-hub", help="NAME/MODEL on the Hub for the model, its card and its record; private."),
@@ -24,15 +41,17 @@ def register(app: typer.Typer) -> None:
     def unlearn_model(
         model: opt.ModelName,
         task: opt.TaskName,
-        objective: Formula,
         out: opt.Out,
+        objective: Formula = None,
+        preset: PresetName = None,
         data: opt.Data = None,
         refusals: opt.Refusals = None,
-        lr: train.Lr = 1e-5,
-        epochs: train.Epochs = 10,
-        batch_size: train.BatchSize = 8,
+        alternates: Alternates = None,
+        lr: Lr = None,
+        epochs: Epochs = None,
+        batch_size: BatchSize = None,
         accumulate: train.Accumulate = 1,
-        warmup: train.Warmup = 0.0,
+        warmup: Warmup = None,
         schedule: train.Schedule = "linear",
         weight_decay: train.WeightDecay = 0.01,
         max_grad_norm: train.Clip = 1.0,
@@ -40,6 +59,12 @@ def register(app: typer.Typer) -> None:
         pairing: Pairing = "epoch",
         token_budget: train.TokenBudget = 2048,
         gradient_checkpointing: train.Checkpointing = False,
+        optimizer: train.Optimizer = "adamw",
+        weights: train.Weights = "fp32",
+        lora: train.LoraText = None,
+        quantize: train.Quantize = None,
+        merge: train.Merge = False,
+        shard: train.Shard = False,
         template: opt.TemplateText = None,
         system: opt.System = None,
         measure: train.Measured = "end",
@@ -58,20 +83,23 @@ def register(app: typer.Typer) -> None:
         from unlearnkit.run.folder import check_place
         from unlearnkit.run.models import starting_model
         from unlearnkit.run.push import check_name, push
-        from unlearnkit.run.settings import Settings
+        from unlearnkit.run.settings import Settings, starting_point
         from unlearnkit.run.train import unlearn
         from unlearnkit.tasks import load_task
         from unlearnkit.text.template import Template
+        from unlearnkit.training import processes
 
         if push_to_hub is not None:
             check_name(push_to_hub)
-        formula = parse_objective(objective)
+        quiet_libraries()
+        processes.join()
+        point = starting_point(
+            preset, objective, accumulate, lr=lr, epochs=epochs, batch_size=batch_size, warmup=warmup
+        )
+        formula = parse_objective(point.objective)
         settings = Settings(
-            lr=lr,
-            epochs=epochs,
-            batch_size=batch_size,
+            **point.settings,
             accumulate=accumulate,
-            warmup=warmup,
             schedule=schedule,
             weight_decay=weight_decay,
             max_grad_norm=max_grad_norm,
@@ -79,12 +107,17 @@ def register(app: typer.Typer) -> None:
             pairing=pairing,
             token_budget=token_budget,
             gradient_checkpointing=gradient_checkpointing,
+            optimizer=optimizer,
+            weights=weights,
+            lora=lora,
+            quantize=quantize,
+            merge=merge,
+            shard=shard,
         )
-        quiet_libraries()
         check_place(out)
         watch = train.watching(measure, protocol, reference, max_new_tokens)
         rows = load_task(task, data=data, refusals=refusals, holdout=holdout)
-        start = starting_model(model, task=rows)
+        start = starting_model(model, task=rows, dtype=settings.weights, quantize=quantize)
         with progress_bar() as progress:
             done = unlearn(
                 start,
@@ -93,11 +126,14 @@ def register(app: typer.Typer) -> None:
                 formula,
                 out,
                 settings,
+                alternates=alternates,
                 watch=watch,
                 save_checkpoints=checkpoints,
                 force=force,
                 progress=progress,
             )
+        if processes.rank() != 0:
+            return
         show_trajectory([{"objective": str(formula), **entry} for entry in done.trajectory])
         print(f"unlearned {len(rows.forget)} rows of {rows.name} with {formula}: {done.folder.path}")
         if push_to_hub is not None:

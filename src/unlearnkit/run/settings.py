@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from unlearnkit.errors import UserError, unknown
 from unlearnkit.models.adapters import Lora, attach
 from unlearnkit.models.load import default_device, parse_dtype, quantization
+from unlearnkit.run.presets import preset
+from unlearnkit.training import processes
 from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import PAIRINGS
 from unlearnkit.training.optimizers import optimizer_named, warn_of_lost_updates
@@ -95,7 +97,7 @@ class Settings:
             return model
         return attach(model, Lora.parse(self.lora), self.seed, self.gradient_checkpointing)
 
-    def for_spec(self, processes: int = 1) -> dict[str, Any]:
+    def for_spec(self, count: int = 1) -> dict[str, Any]:
         """What belongs to the identity of a run: everything but what only bounds memory or cuts the step.
 
         Batch size times accumulation is the step of one process; how it is cut changes nothing. What only some runs have
@@ -107,7 +109,7 @@ class Settings:
         for name in ("optimizer", "weights", "lora", "quantize", "merge"):
             if said[name] == type(self).__dataclass_fields__[name].default:
                 del said[name]
-        several = {"processes": processes} if processes > 1 else {}
+        several = {"processes": count} if count > 1 else {}
         return said | {"step_rows": self.batch_size * self.accumulate} | several
 
     def config(self, out: Path, objective: str, save: str = "epoch") -> UnlearnConfig:
@@ -137,3 +139,38 @@ class Settings:
             shard=self.shard,
             **optimizer_named(self.optimizer).for_config(),
         )
+
+
+class StartingPoint(NamedTuple):
+    """A formula, and the settings that go with it."""
+
+    objective: str
+    settings: dict[str, Any]
+
+
+def starting_point(
+    preset_name: str | None, objective: str | None, accumulate: int = 1, **given: float | None
+) -> StartingPoint:
+    """What was given, else what the preset says; what neither names keeps its default. None stands for: not given.
+
+    A preset's step is divided among the processes and their accumulation steps.
+
+    >>> starting_point("npo", None, lr=1e-4, epochs=None)
+    StartingPoint(objective='npo(beta=0.1) + 5*rt', settings={'lr': 0.0001, 'epochs': 10, 'warmup': 0.1, 'batch_size': 32})
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    if preset_name is None:
+        if objective is None:
+            raise UserError("what is to be minimised? give --objective FORMULA, such as 'npo + rt', or --preset NAME")
+        return StartingPoint(objective, said)
+    tuned = preset(preset_name)
+    ours: dict[str, Any] = {"lr": tuned.lr, "epochs": tuned.epochs, "warmup": tuned.warmup}
+    if "batch_size" not in said:
+        slots = processes.count() * accumulate
+        if tuned.step_rows % max(slots, 1):
+            raise UserError(
+                f"--preset {preset_name} has steps of {tuned.step_rows} rows, which {slots} batches cannot share evenly; "
+                "give --batch-size"
+            )
+        ours["batch_size"] = tuned.step_rows // max(slots, 1)
+    return StartingPoint(objective or tuned.objective, ours | said)
