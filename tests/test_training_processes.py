@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from unlearnkit.cli.main import run
 from unlearnkit.objectives import term_names
 from unlearnkit.training.gradients import average_gradients
 
@@ -23,15 +25,15 @@ OBJECTIVES = ["npo + rt", "npo + kl", "dpo + rt", "kto + rt", "rmu"]
 KNOWN = [formula for formula in OBJECTIVES if {part.strip() for part in formula.split("+")} <= set(term_names())]
 
 
-def start(count: int, jobs: Path, **environment: str) -> None:
-    """Run the jobs in so many processes and wait for them."""
+def start(count: int, *command: str, **environment: str) -> None:
+    """Run a Python program in so many processes, as `torchrun` does, and wait for them."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = str(found.getsockname()[1])
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
     children = [
         subprocess.Popen(
-            [sys.executable, str(WORKER), str(jobs)],
+            [sys.executable, *command],
             env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,7 +71,7 @@ def results(
             jobs += [{"name": "shardedfew", "objective": "npo + rt", "settings": few | {"shard": True}}]
         place = out / "jobs.json"
         place.write_text(json.dumps({"model": str(tiny_folder), "sentences": sentences, "out": str(out), "jobs": jobs}))
-        start(count, place)
+        start(count, str(WORKER), str(place))
         found[count] = {
             job["name"]: {
                 "ranks": [json.loads((out / job["name"] / f"rank{rank}.json").read_text()) for rank in range(count)],
@@ -123,3 +125,60 @@ def test_alone_a_gradient_stays_as_it_is() -> None:
     weight.grad = torch.full((3,), 2.0)
     average_gradients([weight])
     assert weight.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+# ------------------------------------------------------------------------------------------------- from the command line
+
+
+@pytest.fixture(scope="module")
+def command(tiny_folder: Path, sentences: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """`unlearn` on a data set of TOFU's form with 40 rows, 16 of them to be forgotten."""
+    data = tmp_path_factory.mktemp("data")
+    pairs = [sentences[number % len(sentences)] for number in range(40)]
+    rows = [{"question": f"{number}: {asked}", "answer": said} for number, (asked, said) in enumerate(pairs)]
+    more = [{**row, "paraphrased_answer": "It was so.", "perturbed_answer": list("abcde")} for row in rows]
+    facts = [{**row, "perturbed_answer": list("abc")} for row in rows[:2]]
+    files = {"full": rows, "forget10_perturbed": more[36:], "retain_perturbed": more[:4]}
+    for name, lines in (files | dict.fromkeys(("real_authors_perturbed", "world_facts_perturbed"), facts)).items():
+        (data / f"{name}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = ["unlearn", "--model", str(tiny_folder), "--task", "tofu:forget40", "--data", str(data)]
+    return [*said, "--objective", "npo + kl", "--lr", "1e-3", "--epochs", "2", "--max-new-tokens", "4"]
+
+
+def losses(out: Path) -> list[float]:
+    return [line["loss"] for line in json.loads((out / "log.json").read_text()) if "loss" in line]
+
+
+def test_a_launched_run_leaves_what_a_plain_one_leaves(command: list[str], tiny_folder: Path, tmp_path: Path) -> None:
+    assert run([*command, "--batch-size", "8", "--out", str(tmp_path / "one")]) == 0
+    launched = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "unlearnkit.cli.main"]
+    child = subprocess.run(
+        [sys.executable, *launched, *command, "--batch-size", "4", "--out", str(tmp_path / "two")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.count("unlearned 16 rows") == 1, "only the first process speaks"
+    one, two = ({path.name for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6)
+    before, *after = (
+        load_file(path / "model.safetensors") for path in (tiny_folder, tmp_path / "one", tmp_path / "two")
+    )
+    assert distance(*after) <= 1e-4 * distance(before, after[0])
+
+
+def test_a_sharded_run_goes_on_to_the_same_weights(command: list[str], tmp_path: Path) -> None:
+    said = ["-m", "unlearnkit.cli.main", *command, "--batch-size", "4", "--shard", "--out", str(tmp_path / "run")]
+    start(2, *said)
+    whole, log = (tmp_path / "run/model.safetensors").read_bytes(), losses(tmp_path / "run")
+    for late in ("run.json", "record.json", "model.safetensors", "epochs/002.parquet"):
+        (tmp_path / "run" / late).unlink()
+    shutil.rmtree(tmp_path / "run/checkpoint-4")
+    kept = (tmp_path / "run/checkpoint-2").stat().st_mtime_ns
+    start(2, *said)
+    assert (tmp_path / "run/checkpoint-2").stat().st_mtime_ns == kept, "it went on, and did not begin again"
+    assert (tmp_path / "run/model.safetensors").read_bytes() == whole
+    assert losses(tmp_path / "run") == log

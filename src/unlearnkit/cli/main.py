@@ -80,3 +80,7 @@ def _usage(problem: TyperException) -> int:
 def _complain(message: str, code: int) -> int:
     print(f"unlearnkit: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+if __name__ == "__main__":  # for launchers: torchrun -m unlearnkit.cli.main
+    main()

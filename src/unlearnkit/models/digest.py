@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 
 def weights_digest(model: Any) -> str:
@@ -17,7 +18,9 @@ def weights_digest(model: Any) -> str:
     stored = set(model.state_dict().keys())
     named = dict(model.named_parameters()) | {name: b for name, b in model.named_buffers() if name in stored}
     for name in sorted(named):
-        tensor = named[name].detach().cpu().contiguous()
+        value = named[name].detach()
+        value = value.full_tensor() if isinstance(value, DTensor) else value  # sharded: every process must ask
+        tensor = value.cpu().contiguous()
         sha.update(f"{name}|{str(tensor.dtype).removeprefix('torch.')}|{list(tensor.shape)}|".encode())
         sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()

@@ -85,6 +85,10 @@ def mini_model(name: str, progress: Progress | None = None) -> Loaded:
     which = MiniModel.parse(name)
     kept = cache_folder() / f"mini-{which.part}-{which.digest()[:16]}"
     if not (kept / "config.json").is_file():
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # several would take larger steps, and make another model
+            raise UserError(
+                f"model '{name}' is not made yet; use it once without a launcher, then with several processes"
+            )
         _keep(_train(which, progress), kept)
     return load_model(str(kept))
 
