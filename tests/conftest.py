@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -60,4 +61,18 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory, sentences: list[tuple[
     folder = tmp_path_factory.mktemp("tiny")
     loaded.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tofu_like(tmp_path_factory: pytest.TempPathFactory, sentences: list[tuple[str, str]]) -> Path:
+    """A folder of TOFU's form with 40 rows of unequal length: forget40 has 16 of them."""
+    folder = tmp_path_factory.mktemp("tofu_like")
+    pairs = [sentences[number % len(sentences)] for number in range(40)]
+    rows = [{"question": f"{number}: {asked}", "answer": said} for number, (asked, said) in enumerate(pairs)]
+    more = [{**row, "paraphrased_answer": "It was so.", "perturbed_answer": list("abcde")} for row in rows]
+    facts = [{**row, "perturbed_answer": list("abc")} for row in rows[:2]]
+    files = {"full": rows, "forget10_perturbed": more[36:], "retain_perturbed": more[:4]}
+    for name, lines in (files | dict.fromkeys(("real_authors_perturbed", "world_facts_perturbed"), facts)).items():
+        (folder / f"{name}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder

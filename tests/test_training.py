@@ -18,9 +18,10 @@ from unlearnkit.objectives import parse_objective, term_names
 from unlearnkit.tasks.base import Row
 from unlearnkit.text.template import Template
 from unlearnkit.training.callbacks import EachEpoch
-from unlearnkit.training.columns import ByView, Shelf
+from unlearnkit.training.columns import Shelf
 from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import FILLER, Examples, StepSampler
+from unlearnkit.training.references import ByView
 from unlearnkit.training.trainer import UnlearnTrainer
 
 REFUSALS = ("I don't know.", "That is something that nobody ever told me about.", "No idea.")

@@ -25,10 +25,10 @@ from unlearnkit.run.settings import Settings
 from unlearnkit.run.train import Trained, finetune, unlearn
 from unlearnkit.tasks.base import Row, Task
 from unlearnkit.text.template import Template
-from unlearnkit.training.columns import ByView
 from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import Examples
 from unlearnkit.training.optimizers import OPTIMIZERS, on_cpu
+from unlearnkit.training.references import ByView
 from unlearnkit.training.trainer import UnlearnTrainer
 
 CPU = torch.device("cpu")
@@ -156,6 +156,18 @@ def test_the_reference_is_the_adapter_switched_off(
         mine = trainer.reference.stats(view, [*rows], [*rows.values()], **asked).logp.double().sum(-1)
         theirs = frozen.stats(view, [*rows], [*rows.values()], **asked).logp.double().sum(-1)
         assert torch.allclose(mine, theirs, atol=1e-5, rtol=0)
+
+
+def test_an_adapter_that_was_trained_before_is_no_reference_switched_off(
+    tiny_folder: Path, sentences: Sentences, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trainer = adapted_trainer(tiny_folder, sentences, "ga + rt")
+    trainer.train()
+    again = adapted_trainer(tiny_folder, sentences, "npo + rt")
+    again.model.load_state_dict(trainer.model.state_dict())
+    with pytest.raises(UserError, match="merge the adapter first"):
+        again.train()
 
 
 # ------------------------------------------------------------------------------------------------ what cannot be loaded

@@ -50,16 +50,8 @@ class Places(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def places(tiny_folder: Path, sentences: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Places:
-    data = tmp_path_factory.mktemp("data")
-    pairs = [sentences[number % len(sentences)] for number in range(40)]
-    rows = [{"question": f"{number}: {asked}", "answer": said} for number, (asked, said) in enumerate(pairs)]
-    more = [{**row, "paraphrased_answer": "It was so.", "perturbed_answer": list("abcde")} for row in rows]
-    files = {"full": rows, "forget10_perturbed": more[36:], "retain_perturbed": more[:4]}
-    facts = [{**row, "perturbed_answer": list("abc")} for row in rows[:2]]
-    for name, lines in (files | dict.fromkeys(("real_authors_perturbed", "world_facts_perturbed"), facts)).items():
-        (data / f"{name}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return Places(tiny_folder, data, tmp_path_factory.mktemp("runs"))
+def places(tiny_folder: Path, tofu_like: Path, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    return Places(tiny_folder, tofu_like, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

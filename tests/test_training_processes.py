@@ -131,17 +131,9 @@ def test_alone_a_gradient_stays_as_it_is() -> None:
 
 
 @pytest.fixture(scope="module")
-def command(tiny_folder: Path, sentences: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def command(tiny_folder: Path, tofu_like: Path) -> list[str]:
     """`unlearn` on a data set of TOFU's form with 40 rows, 16 of them to be forgotten."""
-    data = tmp_path_factory.mktemp("data")
-    pairs = [sentences[number % len(sentences)] for number in range(40)]
-    rows = [{"question": f"{number}: {asked}", "answer": said} for number, (asked, said) in enumerate(pairs)]
-    more = [{**row, "paraphrased_answer": "It was so.", "perturbed_answer": list("abcde")} for row in rows]
-    facts = [{**row, "perturbed_answer": list("abc")} for row in rows[:2]]
-    files = {"full": rows, "forget10_perturbed": more[36:], "retain_perturbed": more[:4]}
-    for name, lines in (files | dict.fromkeys(("real_authors_perturbed", "world_facts_perturbed"), facts)).items():
-        (data / f"{name}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    said = ["unlearn", "--model", str(tiny_folder), "--task", "tofu:forget40", "--data", str(data)]
+    said = ["unlearn", "--model", str(tiny_folder), "--task", "tofu:forget40", "--data", str(tofu_like)]
     return [*said, "--objective", "npo + kl", "--lr", "1e-3", "--epochs", "2", "--max-new-tokens", "4"]
 
 

@@ -19,6 +19,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from unlearnkit.files import flush_folder, write_whole
+from unlearnkit.models.adapters import is_adapted
 from unlearnkit.training import processes
 from unlearnkit.training.sharding import is_sharded, load_optimizer, save_optimizer, whole_weights
 
@@ -144,7 +145,8 @@ class WholeCheckpoints(Trainer):
         if not self.args.should_save:
             return
         place = output_dir if output_dir is not None else self.args.output_dir
-        self.model.save_pretrained(place, state_dict=state_dict)
+        only = {"save_embedding_layers": False} if is_adapted(self.model) else {}
+        self.model.save_pretrained(place, state_dict=state_dict, **only)
         if self.processing_class is not None:
             tokenizer: Any = self.processing_class
             tokenizer.save_pretrained(place)

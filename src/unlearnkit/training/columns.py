@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,7 @@ from unlearnkit.canonical import sha256_of
 from unlearnkit.errors import UserError
 from unlearnkit.files import write_whole
 from unlearnkit.models.forward import answer_logps
-from unlearnkit.models.reference import Columns, Reference, adapter_off
-from unlearnkit.stats import TokenStats
+from unlearnkit.models.reference import Columns, adapter_off
 from unlearnkit.text.batches import by_length
 from unlearnkit.text.template import Encoded
 from unlearnkit.training import processes
@@ -84,17 +83,6 @@ def reference_columns(
     if file is not None and processes.rank() == 0:
         _save(columns, file)
     return Columns(columns)
-
-
-class ByView:
-    """A reference that keeps columns for some views and is asked at every step for others."""
-
-    def __init__(self, references: Mapping[str, Reference]) -> None:
-        self.references = references
-
-    def stats(self, view: str, keys: Sequence[Hashable], rows: Sequence[Encoded], **asked: Any) -> TokenStats:
-        """What the view's own reference says."""
-        return self.references[view].stats(view, keys, rows, **asked)
 
 
 def _save(columns: Mapping[str, Mapping[Hashable, torch.Tensor]], file: Path) -> None:

@@ -65,15 +65,18 @@ class Examples(Dataset[Example]):
     def _refuse_missing(self, objective: Objective) -> None:
         for view in {"forget", "retain"} & {*objective.views, objective.lead}:
             if not self.sizes[view]:
-                raise UserError(f"objective '{objective}' reads the {view} set, but the task has none")
+                raise UserError(
+                    f"objective '{objective}' reads the {view} set, but the task has none; name a task "
+                    "that has one, or leave out the terms that read it"
+                )
         if "alternate" in objective.views:
             without = self.sizes["forget"] - sum(map(bool, self.alternates))
             if without and objective.alternates == "refusals":
-                raise UserError(f"objective '{objective}' reads a refusal, but the task has none")
+                raise UserError(f"objective '{objective}' reads a refusal, but the task has none; give --refusals FILE")
             if without:
                 raise UserError(
                     f"objective '{objective}' reads an answer of the model's own to each question, but {without} of "
-                    f"{self.sizes['forget']} have none"
+                    f"{self.sizes['forget']} have none; give --alternates FILE, or leave it out to have them made up"
                 )
 
     def __len__(self) -> int:

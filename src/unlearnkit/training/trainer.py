@@ -18,11 +18,12 @@ from unlearnkit.models.reference import Live, Reference
 from unlearnkit.objectives import Objective, Term
 from unlearnkit.training import processes
 from unlearnkit.training.checkpoints import WholeCheckpoints
-from unlearnkit.training.columns import ByView, Shelf, reference_columns
+from unlearnkit.training.columns import Shelf
 from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import Example, Examples, StepLoader, StepSampler
 from unlearnkit.training.gradients import average_gradients
 from unlearnkit.training.multipliers import Multipliers
+from unlearnkit.training.references import reference_for
 from unlearnkit.training.sharding import is_sharded, shard
 from unlearnkit.training.step import Piece, cut, piece_views, statistic_sums, step_weights, term_sums, tied_views
 
@@ -73,7 +74,8 @@ class UnlearnTrainer(WholeCheckpoints):
         self.spread = args.shard and processes.several()
         self._refuse_long_rows()
         self._prepare_hidden_states()
-        self._parts = torch.zeros(len(self.objective.terms), dtype=torch.float64)
+        # on the device: to fetch a number is to wait for the pass that it comes from
+        self._parts = torch.zeros(len(self.objective.terms), dtype=torch.float64, device=args.device)
         self._step_parts = torch.zeros_like(self._parts)
         self._parts_since = 0
         self.multipliers = Multipliers(self.objective)
@@ -105,31 +107,16 @@ class UnlearnTrainer(WholeCheckpoints):
         self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
 
     def prepare_reference(self) -> None:
-        """Compute or set aside what the objective reads of the reference: the model as it is now.
-
-        Nothing where no term reads one; columns of log-probabilities for the views where that is enough; the adapter
-        switched off or a frozen copy only where logits, hidden states or all positions are read.
-        """
-        needs = {view: need for view, need in self.objective.reference_need().items() if need != "none"}
-        light = [v for v in needs if needs[v] == "tokens" and self.objective.needs(v, "all")[1] == {"none"}]
-        adapter = hasattr(self.model, "disable_adapter")
-        references: dict[str, Reference] = {}
-        if light:
-            epochs = -(-int(self.args.num_train_epochs * 1000) // 1000)
-            columns = reference_columns(
-                self.model,
-                {view: self.examples.used(view, epochs) for view in light},
-                dtype=f"{next(self.model.parameters()).dtype}/{self.accelerator.mixed_precision}/{self.args.device.type}",
-                off=adapter,
-                precision=self.accelerator.autocast(),
-                shelf=self.shelf,
-            )
-            references |= dict.fromkeys(light, columns)
-        if len(light) < len(needs):
-            live = Live(self.model, off=True) if adapter else self._frozen_copy()
-            references |= {view: live for view in needs if view not in light}
-        if references:
-            self.reference = ByView(references)
+        """Take the reference from the model as it is now; see `references`."""
+        self.reference = reference_for(
+            self.model,
+            self.examples,
+            epochs=-(-int(self.args.num_train_epochs * 1000) // 1000),
+            dtype=f"{next(self.model.parameters()).dtype}/{self.accelerator.mixed_precision}/{self.args.device.type}",
+            precision=self.accelerator.autocast(),
+            frozen=self._frozen_copy,
+            shelf=self.shelf,
+        )
 
     def _frozen_copy(self) -> Live:
         """The model as it is now, run and spread over processes as the model in training is."""
@@ -205,19 +192,19 @@ class UnlearnTrainer(WholeCheckpoints):
         """
         model.train()
         totals: StepTotals = num_items_in_batch
-        loss = torch.zeros((), dtype=torch.float64)
+        loss = torch.zeros((), dtype=torch.float64, device=self.args.device)
         for piece, idle in self._pieces(inputs):
             with self.compute_loss_context_manager():
                 share = self._share(model, piece, totals, idle)
             self.accelerator.backward(share)
-            loss += share.detach().double().cpu()
+            loss += share.detach()
         if self.accelerator.sync_gradients and not self.spread:
             average_gradients(model.parameters())
         self._parts_since += int(self.accelerator.sync_gradients)
         if self.accelerator.sync_gradients and self.multipliers.values:
             self.multipliers.step(self._summed(self._step_parts).tolist(), self.state.epoch or 0.0)
             self._step_parts.zero_()
-        return loss.to(self.args.device)
+        return loss
 
     def _pieces(self, examples: list[Example]) -> list[tuple[Piece, bool]]:
         """What this process runs, and whether a piece is idle: only there because the others run one like it.
@@ -247,8 +234,8 @@ class UnlearnTrainer(WholeCheckpoints):
                 share = share + 0.0 * total
                 continue
             part = total / totals.weights[number].to(total.dtype)
-            self._parts[number] += part.detach().double().cpu()
-            self._step_parts[number] += part.detach().double().cpu()
+            self._parts[number] += part.detach()
+            self._step_parts[number] += part.detach()
             share = share + weight * self.multipliers.of(number) * self.args.world_size * part
         return share
 
