@@ -19,7 +19,7 @@ measure=(--task tofu:forget10 --data "$data" --max-new-tokens 60)
 took "$unlearnkit" eval --model "$out/full" "${measure[@]}" --out "$out/eval-full"
 took "$unlearnkit" eval --model "$out/retain90" "${measure[@]}" --out "$out/eval-retain90"
 
-unlearn=(--model "$out/full" "${measure[@]}" --lr 1e-4 --epochs 5 --batch-size 32 --token-budget 2048 --schedule constant
+unlearn=(--model "$out/full" "${measure[@]}" --lr 2e-4 --epochs 4 --batch-size 32 --token-budget 2048 --schedule constant
          --measure epoch --reference "$out/eval-retain90" --no-checkpoints)
 took "$unlearnkit" unlearn "${unlearn[@]}" --objective "ga" --out "$out/ga"
 took "$unlearnkit" unlearn "${unlearn[@]}" --objective "ga + 2*rt" --out "$out/ga-rt"
