@@ -57,10 +57,10 @@ def _cell(value: float) -> str:
 
 def put(text: str, name: str, inside: str) -> str:
     """Replace what stands between the markers of that name."""
-    marked = re.compile(rf"(<!-- {name}:begin -->\n).*?(\n<!-- {name}:end -->)", re.DOTALL)
+    marked = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     if not marked.search(text):
         sys.exit(f"README.md has no markers for {name}")
-    return marked.sub(lambda found: found[1] + inside + found[2], text)
+    return marked.sub(lambda found: found[1] + inside + "\n" + found[2], text)
 
 
 def main(arguments: list[str]) -> None:
