@@ -100,13 +100,15 @@ def test_every_term_takes_a_step(
     world=st.integers(1, 4),
     accumulate=st.integers(1, 4),
     seed=st.integers(0, 99),
+    by_length=st.booleans(),
 )
 def test_every_row_is_dealt_once_and_steps_hold_the_same_rows(
-    size: int, batch: int, world: int, accumulate: int, seed: int
+    size: int, batch: int, world: int, accumulate: int, seed: int, by_length: bool
 ) -> None:
     slots = world * accumulate
-    ranks = [list(StepSampler(size, batch, slots, rank, world, seed)) for rank in range(world)]
-    alone = list(StepSampler(size, batch * slots, 1, 0, 1, seed))
+    lengths = [place * 7 % 13 for place in range(size)] if by_length else None
+    ranks = [list(StepSampler(size, batch, slots, rank, world, seed, lengths)) for rank in range(world)]
+    alone = list(StepSampler(size, batch * slots, 1, 0, 1, seed, lengths))
     assert {len(batches) for batches in ranks} == {len(alone) * accumulate}
     for step, whole in enumerate(alone):
         dealt = [

@@ -23,6 +23,7 @@ TokenBudget = Annotated[int, typer.Option("--token-budget", help="Padded tokens 
 Checkpointing = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Compute activations twice and keep them once.")
 ]
+Sampling = Annotated[str, typer.Option("--sampling", help="random, or group_by_length: less padding in a step.")]
 Optimizer = Annotated[str, typer.Option("--optimizer", help="adamw, sgd, adafactor; on a GPU adamw_8bit and others.")]
 Weights = Annotated[str, typer.Option("--weights", help="fp32, or bf16 for a frozen model below --lora.")]
 LoraText = Annotated[

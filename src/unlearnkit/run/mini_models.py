@@ -124,6 +124,7 @@ def _fit(loaded: Loaded, rows: list[Row], phase: Phase, seed: int, what: str, pr
         weight_decay=phase.weight_decay,
         adam_beta2=phase.adam_beta2,
         adam_epsilon=phase.adam_epsilon,
+        sampling=phase.sampling,
         seed=seed,
     )
     with tempfile.TemporaryDirectory() as scratch:

@@ -18,6 +18,7 @@ from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import PAIRINGS
 from unlearnkit.training.optimizers import optimizer_named, warn_of_lost_updates
 
+SAMPLINGS = ("random", "group_by_length")
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
 
 
@@ -29,6 +30,7 @@ class Settings:
     memory and changes no result.
 
     optimizer  a name of `training.optimizers`
+    sampling   "random", or "group_by_length": the rows of a step have like lengths, so less of a batch is padding
     weights    the precision in which weights are held and stepped: "float32" or "bfloat16"
     lora       an adapter such as "r=16,alpha=32" that is trained instead of the weights
     quantize   "nf4": the frozen weights below an adapter in four bits each
@@ -50,6 +52,7 @@ class Settings:
     pairing: str = "epoch"
     token_budget: int = 2048
     gradient_checkpointing: bool = False
+    sampling: str = "random"
     optimizer: str = "adamw"
     weights: str = "float32"
     lora: str | None = None
@@ -68,6 +71,8 @@ class Settings:
             raise unknown("schedule", self.schedule, SCHEDULES)
         if self.pairing not in PAIRINGS:
             raise unknown("pairing", self.pairing, PAIRINGS)
+        if self.sampling not in SAMPLINGS:
+            raise unknown("sampling", self.sampling, SAMPLINGS)
         self._check_model()
 
     def _check_model(self) -> None:
@@ -106,7 +111,7 @@ class Settings:
         said = asdict(self)
         for name in ("token_budget", "gradient_checkpointing", "batch_size", "accumulate", "shard"):
             del said[name]
-        for name in ("optimizer", "weights", "lora", "quantize", "merge"):
+        for name in ("sampling", "optimizer", "weights", "lora", "quantize", "merge"):
             if said[name] == type(self).__dataclass_fields__[name].default:
                 del said[name]
         several = {"processes": count} if count > 1 else {}
@@ -131,6 +136,7 @@ class Settings:
             adam_epsilon=self.adam_epsilon,
             max_grad_norm=self.max_grad_norm,
             seed=self.seed,
+            train_sampling_strategy=self.sampling,
             save_strategy=save,
             bf16=gpu and torch.cuda.is_bf16_supported(),
             use_cpu=not gpu,

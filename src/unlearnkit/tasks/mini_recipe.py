@@ -19,6 +19,7 @@ class Phase:
     weight_decay: float = 0.0
     adam_beta2: float = 0.99
     adam_epsilon: float = 1e-8
+    sampling: str = "group_by_length"  # steps of like length make targets that one epoch of unlearning does not break
 
 
 @dataclass(frozen=True)

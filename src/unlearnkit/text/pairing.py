@@ -1,8 +1,9 @@
-"""Which retain row and which refusal goes with a forget row: a function of (seed, epoch, index) and nothing else."""
+"""Which retain row and which refusal goes with a forget row, and in which order rows come: functions of the seed."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 
@@ -39,3 +40,20 @@ def shuffled(seed: int, epoch: int, size: int) -> list[int]:
     """The order of the rows in one epoch; a function of (seed, epoch)."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(size, generator=generator).tolist()
+
+
+def grouped(order: list[int], lengths: Sequence[int], step: int, pool: int = 16) -> list[int]:
+    """The same rows with steps of like length: each pool of 16 steps is sorted by length, then the steps are shuffled.
+
+    The shuffle follows from the order itself. A last step that is not full stays the last.
+
+    >>> grouped([3, 0, 2, 1, 4], lengths=[5, 9, 5, 9, 7], step=2)
+    [0, 2, 3, 1, 4]
+    """
+    whole = len(order) // step * step
+    steps: list[list[int]] = []
+    for start in range(0, whole, step * pool):
+        sorted_pool = sorted(order[start : min(start + step * pool, whole)], key=lambda place: lengths[place])
+        steps += [sorted_pool[k : k + step] for k in range(0, len(sorted_pool), step)]
+    turn = shuffled(order[0] if order else 0, len(steps), len(steps))
+    return [place for k in turn for place in steps[k]] + order[whole:]

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from unlearnkit.errors import UserError, unknown
 from unlearnkit.objectives import Objective
 from unlearnkit.tasks.base import Row
-from unlearnkit.text.pairing import frozen_partner, partner, shuffled
+from unlearnkit.text.pairing import frozen_partner, grouped, partner, shuffled
 from unlearnkit.text.template import Encoded, Template
 
 FILLER = -1  # the place of a row that only fills a batch; it is never computed and weighs nothing
@@ -108,6 +108,10 @@ class Examples(Dataset[Example]):
         keys = dict.fromkeys(self.key(view, epoch, place) for epoch in range(epochs) for place in range(len(self)))
         return {key: self._answer(view, key).row for key in keys}
 
+    def lengths(self) -> list[int]:
+        """Tokens of each row that an epoch goes through."""
+        return [len(self[(0, place)][self.objective.lead].row.ids) for place in range(len(self))]
+
     def longest(self) -> int:
         """Tokens of the longest row there is, each question with its longest alternate where one is read."""
         rows = [row for known in self.rows.values() for row in known.values()]
@@ -121,12 +125,23 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
     """Deals each optimiser step's rows to the processes and their accumulation steps: every row once an epoch.
 
     The rows of step k do not depend on how a step is cut; what is missing to a full batch is filled with rows of weight
-    zero. (The stock sampler repeats rows until the last round is full, and so counts some twice.)
+    zero. (The stock sampler repeats rows until the last round is full, and so counts some twice.) With `lengths`, a step
+    holds rows of like length.
     """
 
-    def __init__(self, size: int, batch: int, slots: int, rank: int, world: int, seed: int) -> None:
+    def __init__(
+        self,
+        size: int,
+        batch: int,
+        slots: int,
+        rank: int,
+        world: int,
+        seed: int,
+        lengths: Sequence[int] | None = None,
+    ) -> None:
         self.size, self.batch, self.slots = size, batch, slots
         self.rank, self.world, self.seed = rank, world, seed
+        self.lengths = lengths
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -144,6 +159,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = shuffled(self.seed, self.epoch, self.size)
         whole = self.batch * self.slots
+        if self.lengths is not None:
+            order = grouped(order, self.lengths, whole)
         for step in range(self.steps):
             rows = order[step * whole : (step + 1) * whole]
             for slot in range(self.rank, self.slots, self.world):

@@ -147,6 +147,7 @@ class UnlearnTrainer(WholeCheckpoints):
             rank=self.args.process_index,
             world=self.args.world_size,
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            lengths=self.examples.lengths() if self.args.train_sampling_strategy == "group_by_length" else None,
         )
         return StepLoader(self.examples, batch_sampler=sampler, collate_fn=list)
 
