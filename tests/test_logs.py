@@ -260,6 +260,14 @@ def test_peer_log_is_read_and_damage_is_named(tmp_path: Path) -> None:
         read_measurements(write(tmp_path, log))
 
 
+def test_a_row_that_the_peer_could_not_score_takes_its_score_with_it_and_no_other(tmp_path: Path) -> None:
+    log = peer_log()
+    log["retain_Q_A_ROUGE"]["value_by_index"]["0"] = None
+    scores = score_table(read_measurements(write(tmp_path, log)), protocol="open-unlearning")
+    assert scores["retain_rouge"].reason == "1 of 3 retain rows have no generation; measure them with generation"
+    assert scores["forget_rouge"].value == pytest.approx(2 / 3)
+
+
 def test_peer_log_with_only_stored_truth_ratios_serves_its_own_protocol(tmp_path: Path) -> None:
     log, old = peer_log(), peer_log()
     del old["forget_Q_A_PARA_Prob"], old["forget_Q_A_PERT_Prob"]

@@ -86,5 +86,7 @@ def show(scores: Scores) -> None:
 
 
 def _cells(score: Score) -> tuple[str, str, str, str]:
+    from rich.markup import escape
+
     interval = "" if score.interval is None else f"{score.interval[0]:.4g} to {score.interval[1]:.4g}"
-    return f"{score.value:.4g}", interval, str(score.n), score.reason or score.direction
+    return f"{score.value:.4g}", interval, str(score.n), escape(score.reason or score.direction)

@@ -83,7 +83,7 @@ def _stored(log: Mapping[str, Any], where: str) -> dict[str, dict[str, dict[str,
         if values := _values(log, f"{short}_Q_A_ROUGE", where):
             for which in ("rouge1_recall", "rougeL_recall", "rougeL_f1"):
                 kept = _scores(values, f"{where}: {short}_Q_A_ROUGE", which)
-                if kept and any("generation" not in value for value in values.values()):
+                if kept and any(value is not None and "generation" not in value for value in values.values()):
                     stored.setdefault(which, {})[split] = kept
     return stored
 
