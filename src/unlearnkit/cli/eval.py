@@ -35,8 +35,10 @@ def register(app: typer.Typer) -> None:
         from unlearnkit.score.protocols import protocol as known_protocol
         from unlearnkit.tasks import load_task
         from unlearnkit.text.template import Template
+        from unlearnkit.training import processes
 
         quiet_libraries()
+        processes.join()
         check_place(out)
         known_protocol(protocol)
         rows = load_task(task, data=data, holdout=holdout)
@@ -58,4 +60,5 @@ def register(app: typer.Typer) -> None:
                 progress=progress,
                 name=start.name,
             )
-        show(scores)
+        if processes.rank() == 0:
+            show(scores)

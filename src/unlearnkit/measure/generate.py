@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from unlearnkit.measure.memory import Room
 from unlearnkit.measure.one_pass import Scored
+from unlearnkit.measure.work import ALONE, Parts, Work
 from unlearnkit.models.forward import head_at
 from unlearnkit.text.batches import by_length
 from unlearnkit.text.template import Encoded
@@ -54,6 +57,7 @@ def generate(
     max_new_tokens: int,
     token_budget: int,
     advance: Callable[[int], None] = lambda done: None,
+    work: Work = ALONE,
 ) -> list[list[int]]:
     """The greedy answer to each row's prompt: token ids without the one that ended it, at most `max_new_tokens`."""
     answers: list[list[int]] = []
@@ -66,12 +70,37 @@ def generate(
     advance(len(rows) - len(open_places))
     starts = [rows[place].prompt + tuple(answers[place]) for place in open_places]
     room = [max_new_tokens - len(answers[place]) for place in open_places]
-    for batch in by_length([len(start) + left for start, left in zip(starts, room, strict=True)], 4 * token_budget):
-        more = _continue(model, [starts[number] for number in batch], [room[number] for number in batch], stops)
-        for number, tokens in zip(batch, more, strict=True):
-            answers[open_places[number]] += tokens
-        advance(len(batch))
+    full = [len(start) + left for start, left in zip(starts, room, strict=True)]
+    batches = by_length(full, 4 * token_budget)
+    memory = Room()
+
+    def run(number: int) -> Parts:
+        pieces = memory.run(
+            batches[number],
+            lambda some: len(some) * max(full[place] for place in some),
+            lambda some: _continue(model, [starts[place] for place in some], [room[place] for place in some], stops),
+        )
+        return _packed([tokens for part in pieces for tokens in part])
+
+    costs = [len(batch) * max(full[place] for place in batch) for batch in batches]
+    told = work.done("answer", costs, run, lambda number: advance(len(batches[number])))
+    for batch, parts in zip(batches, told, strict=True):
+        for place, tokens in zip(batch, _unpacked(parts), strict=True):
+            answers[open_places[place]] += tokens
     return [_before_stop(tokens, stops) for tokens in answers]
+
+
+def _packed(answers: Sequence[list[int]]) -> Parts:
+    return (
+        np.array([len(tokens) for tokens in answers], dtype=np.int64),
+        np.array([token for tokens in answers for token in tokens], dtype=np.int64),
+    )
+
+
+def _unpacked(parts: Parts) -> list[list[int]]:
+    lengths, tokens = parts
+    ends = np.cumsum(lengths).tolist()
+    return [tokens[start:end].tolist() for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _before_stop(tokens: list[int], stops: frozenset[int]) -> list[int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +13,7 @@ import numpy as np
 from unlearnkit.errors import UserError
 from unlearnkit.measure.generate import generate, stop_tokens
 from unlearnkit.measure.one_pass import Scored, default_budget, score_answers
+from unlearnkit.measure.work import ONE_PROCESS, Kept, Work, Workers
 from unlearnkit.models.digest import weights_digest
 from unlearnkit.models.load import context_length
 from unlearnkit.table import Table
@@ -19,6 +23,8 @@ from unlearnkit.text.template import Encoded, Template
 MAX_NEW_TOKENS = 200
 # The original TOFU evaluator stops at this many tokens, the prompt's included.
 CUT_AT = 200
+# Changes whenever finished batches of an earlier version would not be what this one computes.
+VERSION = "pass-1"
 
 Progress = Callable[[str, int, int], None]
 
@@ -51,12 +57,20 @@ def measure(
     max_new_tokens: int = MAX_NEW_TOKENS,
     token_budget: int | None = None,
     progress: Progress | None = None,
+    workers: Workers = ONE_PROCESS,
+    keep: Path | None = None,
 ) -> Table:
     """Measure `model` on every answer of `task` and let it answer every question once.
 
     max_new_tokens  the longest generation; 0 for none
     token_budget    padded tokens of one batch; by default what keeps the logits below a gigabyte
     progress        called with (what, done, total) as it goes on
+    workers         the processes that share the rows, each with the whole model; every one of them gets the whole table
+    keep            a folder for finished batches: a measurement that is stopped goes on from there. To be removed when
+                    the table is safe
+
+    The table is the same for any number of processes, stopped or not, bit for bit where each process computes with as
+    many threads on a like machine.
     """
     todo = list(items(task))
     if not todo:
@@ -64,9 +78,11 @@ def measure(
     encoded = template.encode_all([(item.row.question, item.text) for item in todo])
     _refuse_long(encoded, context_length(model))
     budget = token_budget or default_budget(model)
+    meta = _meta(model, template, task, max_new_tokens)
+    work = Work(workers, None if keep is None else Kept(keep, _key(meta, encoded, budget)))
     training = model.training
     model.eval()
-    scored = score_answers(model, encoded, budget, _counter(progress, "scoring", len(todo)))
+    scored = score_answers(model, encoded, budget, _counter(progress, "scoring", len(todo)), work)
     asked = [n for n, item in enumerate(todo) if item.kind == "answer" and item.split != HOLDOUT and max_new_tokens]
     answers = generate(
         model,
@@ -76,6 +92,7 @@ def measure(
         max_new_tokens=max_new_tokens,
         token_budget=budget,
         advance=_counter(progress, "answering", len(asked)),
+        work=work,
     )
     model.train(training)
     said = dict(zip(asked, answers, strict=True))
@@ -84,7 +101,15 @@ def measure(
         _table_row(item, encoded[n], scored[n], eos) | _spoken(template, encoded[n], said.get(n))
         for n, item in enumerate(todo)
     ]
-    return Table.from_rows(rows, _meta(model, template, task, max_new_tokens))
+    return Table.from_rows(rows, meta)
+
+
+def _key(meta: Mapping[str, Any], encoded: Sequence[Encoded], budget: int) -> str:
+    """SHA-256 of all that decides what a batch is and what it leaves."""
+    sha = hashlib.sha256(json.dumps([VERSION, budget, meta], sort_keys=True).encode())
+    for row in encoded:
+        sha.update(np.array([row.prompt_length, len(row.ids), *row.ids], dtype=np.int64).tobytes())
+    return sha.hexdigest()
 
 
 def _meta(model: Any, template: Template, task: Task, max_new_tokens: int) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unlearnkit.measure.memory import Room
+from unlearnkit.measure.work import ALONE, Parts, Work
 from unlearnkit.models.forward import head_at
 from unlearnkit.text.batches import by_length
 from unlearnkit.text.template import Encoded
@@ -45,28 +47,56 @@ def default_budget(model: Any) -> int:
 
 @torch.no_grad()
 def score_answers(
-    model: Any, rows: Sequence[Encoded], token_budget: int, advance: Callable[[int], None] = lambda done: None
+    model: Any,
+    rows: Sequence[Encoded],
+    token_budget: int,
+    advance: Callable[[int], None] = lambda done: None,
+    work: Work = ALONE,
 ) -> list[Scored]:
     """One `Scored` for each row, in the order given; rows with the same prompt are found and run together.
 
     advance  called with the number of rows done after each batch
+    work     who takes part, and where finished batches are kept
     """
+    batches = _batches(rows, token_budget)
+    room = Room()
+
+    def run(number: int) -> Parts:
+        questions = _questions(rows, batches[number])
+        scored = room.run(
+            questions,
+            lambda some: _tokens([rows[place] for question in some for place in question]),
+            lambda some: _score_batch(model, [rows[place] for question in some for place in question]),
+        )
+        return tuple(np.concatenate(columns) for columns in zip(*scored, strict=True))
+
+    costs = [_tokens([rows[place] for place in batch]) for batch in batches]
+    done = work.done("score", costs, run, lambda number: advance(len(batches[number])))
     out: list[Scored | None] = [None] * len(rows)
-    for places in _batches(rows, token_budget):
-        for place, scored in zip(places, _score_batch(model, [rows[place] for place in places]), strict=True):
+    for places, parts in zip(batches, done, strict=True):
+        for place, scored in zip(places, _split(parts, [len(rows[place].answer) for place in places]), strict=True):
             out[place] = scored
-        advance(len(places))
     return [scored for scored in out if scored is not None]
+
+
+def _questions(rows: Sequence[Encoded], places: Sequence[int]) -> list[list[int]]:
+    """The places of a batch by prompt, in order: a question is never cut."""
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for place in places:
+        by_prompt.setdefault(rows[place].prompt, []).append(place)
+    return list(by_prompt.values())
+
+
+def _tokens(rows: Sequence[Encoded]) -> int:
+    """Padded tokens of a batch."""
+    return len(rows) * max(len(row.ids) for row in rows)
 
 
 def _batches(rows: Sequence[Encoded], token_budget: int) -> list[list[int]]:
     """Places of rows in batches: prompts of one length together, a prompt's answers never apart from each other."""
-    by_prompt: dict[tuple[int, ...], list[int]] = {}
-    for place, row in enumerate(rows):
-        by_prompt.setdefault(row.prompt, []).append(place)
     by_width: dict[int, list[list[int]]] = {}
-    for prompt, places in by_prompt.items():
-        by_width.setdefault(len(prompt), []).append(places)
+    for places in _questions(rows, range(len(rows))):
+        by_width.setdefault(rows[places[0]].prompt_length, []).append(places)
     batches = []
     for groups in by_width.values():
         sizes = [len(group) * max(len(rows[place].ids) for place in group) for group in groups]
@@ -74,7 +104,8 @@ def _batches(rows: Sequence[Encoded], token_budget: int) -> list[list[int]]:
     return batches
 
 
-def _score_batch(model: Any, rows: Sequence[Encoded]) -> list[Scored]:
+def _score_batch(model: Any, rows: Sequence[Encoded]) -> Parts:
+    """The columns of `Scored` for all answers of a batch, one after the other."""
     device = next(model.parameters()).device
     inputs, mask = _answer_inputs(rows, device)
     prefix = [row.prompt[:-1] for row in rows]
@@ -91,7 +122,7 @@ def _score_batch(model: Any, rows: Sequence[Encoded]) -> list[Scored]:
     with head_at(model, picked):
         logits = model(input_ids=inputs, **options).logits
     targets = torch.tensor([token for row in rows for token in row.answer], device=device)
-    return _split(_statistics(logits, targets), [len(row.answer) for row in rows])
+    return _statistics(logits, targets)
 
 
 def _answer_inputs(rows: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -116,7 +147,7 @@ def _prompt_cache(model: Any, prefixes: Sequence[tuple[int, ...]], device: torch
     return cache, distinct.shape[1]
 
 
-def _statistics(logits: Tensor, targets: Tensor) -> list[NDArray[Any]]:
+def _statistics(logits: Tensor, targets: Tensor) -> Parts:
     """Log-probability of the target, argmax, mean and standard deviation at each position, in float32."""
     parts: list[list[Tensor]] = [[], [], [], []]
     step = max(1, (_LOGITS_AT_ONCE if logits.device.type == "cpu" else 2**26) // logits.shape[-1])
@@ -130,9 +161,9 @@ def _statistics(logits: Tensor, targets: Tensor) -> list[NDArray[Any]]:
         parts[1].append(logp.argmax(-1))
         parts[2].append(mean)
         parts[3].append((square - mean.square()).clamp_min(0).sqrt())
-    return [torch.cat(part).cpu().numpy() for part in parts]
+    return tuple(torch.cat(part).cpu().numpy() for part in parts)
 
 
-def _split(columns: list[NDArray[Any]], widths: Sequence[int]) -> list[Scored]:
+def _split(columns: Parts, widths: Sequence[int]) -> list[Scored]:
     ends = np.cumsum(widths)[:-1]
     return [Scored(*parts) for parts in zip(*(np.split(column, ends) for column in columns), strict=True)]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.measure import measure
 from unlearnkit.measure.measure import MAX_NEW_TOKENS, Progress
 from unlearnkit.models.digest import weights_digest
 from unlearnkit.models.load import Loaded
 from unlearnkit.run.cost import Clock
 from unlearnkit.run.folder import RunFolder, write_json
 from unlearnkit.run.record import has_record, record_evaluation
+from unlearnkit.run.shared_measuring import keeping_place, table_at
 from unlearnkit.score import Scores, read_measurements, score_table
 from unlearnkit.spec import RunSpec
 from unlearnkit.table import Table
 from unlearnkit.tasks.base import Task, digest_rows
 from unlearnkit.text.template import Template
+from unlearnkit.training import processes
 
 
 def read_reference(path: str | Path | None) -> Table | None:
@@ -53,6 +54,8 @@ def evaluate(
     `name` is what the record calls the model; where it is empty, what the model was loaded as, without its path.
 
     The scores of a reference that does not fit are refused before anything is measured a second time: the table stays.
+    Several processes (`torchrun`, `accelerate launch`) share the rows; the first one writes, and each gets the scores. A
+    measurement that was stopped goes on where it stopped.
     """
     spec = RunSpec(
         kind="eval",
@@ -67,27 +70,29 @@ def evaluate(
             "target": None if target is None else target.digest(),
         },
     )
-    folder = RunFolder.claim(out, spec, force)
+    processes.wait()  # until all have looked whether the folder can be taken
+    folder = processes.by_first(lambda: RunFolder.claim(out, spec, force))
     kept = folder.path / "table.parquet"
-    clock = Clock(resumed=kept.is_file())
-    if kept.is_file():
-        table = Table.load(kept)
-    else:
-        table = measure(
-            loaded.model,
-            template,
-            task,
-            max_new_tokens=max_new_tokens,
-            token_budget=token_budget,
-            progress=progress,
-        )
-        table.save(kept)
-    scores = score_table(table, reference, protocol, target=target)
+    clock = Clock(resumed=processes.by_first(lambda: kept.is_file() or keeping_place(kept).is_dir()))
+    table = table_at(
+        kept,
+        loaded.model,
+        template,
+        task,
+        max_new_tokens=max_new_tokens,
+        token_budget=token_budget,
+        progress=progress,
+    )
     tables = {role: other for role, other in (("reference", reference), ("target", target)) if other is not None}
-    if not has_record(folder.path):
-        record_evaluation(folder, loaded.model, name, scores, table, tables, clock)
-    save_scores(folder, scores)
-    return scores
+
+    def close() -> Scores:
+        scores = score_table(table, reference, protocol, target=target)
+        if not has_record(folder.path):
+            record_evaluation(folder, loaded.model, name, scores, table, tables, clock)
+        save_scores(folder, scores)
+        return scores
+
+    return processes.by_first(close)
 
 
 def save_scores(folder: RunFolder, scores: Scores) -> None:

@@ -21,6 +21,7 @@ from unlearnkit.run.folder import RunFolder, write_json, write_text
 from unlearnkit.run.models import Start, public_name
 from unlearnkit.score import Scores, score_table
 from unlearnkit.table import Table
+from unlearnkit.training.processes import count
 
 if TYPE_CHECKING:
     from unlearnkit.run.train import Watch
@@ -89,7 +90,7 @@ def record_evaluation(
     record = build_record(
         spec=folder.spec.to_json(),
         run=Run(folder.spec.task, "eval", None, scores.protocol, name or public_name(model.config.name_or_path)),
-        provenance=_provenance(model),
+        provenance=_provenance(model, processes=count()),
         inputs=_inputs(folder, folder.spec.model, tables),
         outputs=Outputs(None, table.digest()),
         scores=said["scores"],

@@ -171,11 +171,11 @@ def _train(plan: Plan, out: Path, save_checkpoints: bool, force: bool, progress:
     spec, trainer = plan.spec(), plan.trainer(out, save_checkpoints)
     folder = processes.by_first(lambda: RunFolder.claim(out, spec, force))
     last_epoch = int(-(-plan.settings.epochs // 1))
-    trajectory = Trajectory(folder, plan.template, plan.task, plan.watch, progress, last_epoch)
+    trajectory = Trajectory(folder, plan.template, plan.task, plan.watch, progress, last_epoch, trainer.spread)
     if processes.by_first(lambda: folder.state) == "finished":
         return Trained(None, folder, trajectory.entries())
     first = plan.kind == "unlearn" and plan.watch is not None and plan.watch.start
-    trainer.add_callback(EachEpoch(trajectory.look, start=first, everywhere=trainer.spread))
+    trainer.add_callback(EachEpoch(trajectory.look, start=first))
     if progress is not None and processes.rank() == 0:
         trainer.add_callback(ShowSteps(progress, plan.kind))
     checkpoint = processes.by_first(lambda: newest_checkpoint(folder.path))

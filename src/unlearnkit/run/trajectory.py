@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from unlearnkit.measure import measure
 from unlearnkit.measure.measure import MAX_NEW_TOKENS, Progress
 from unlearnkit.run.folder import RunFolder
+from unlearnkit.run.shared_measuring import table_at
 from unlearnkit.score import score_table
 from unlearnkit.table import Table
 from unlearnkit.tasks.base import Task
 from unlearnkit.text.template import Template
-from unlearnkit.training import processes
 
 
 class Watch(NamedTuple):
@@ -41,7 +40,10 @@ class Watch(NamedTuple):
 
 
 class Trajectory:
-    """Measures a model after each epoch and keeps a table for each, so that a resumed run measures none twice."""
+    """Measures a model after each epoch and keeps a table for each, so that a resumed run measures none twice.
+
+    Of several processes each measures its share of the rows; a sharded model (`spread`) is run by all of them.
+    """
 
     def __init__(
         self,
@@ -51,20 +53,25 @@ class Trajectory:
         watch: Watch | None,
         progress: Progress | None,
         last_epoch: int,
+        spread: bool = False,
     ) -> None:
         self.folder, self.template, self.task = folder, template, task
         self.watch, self.progress, self.last_epoch = watch, progress, last_epoch
+        self.spread = spread
 
     def look(self, model: Any, epoch: int) -> None:
-        """Measure the model of this epoch, unless its table is there or nobody asked for it."""
-        place = self.folder.path / "epochs" / f"{epoch:03d}.parquet"
-        if self.watch is None or place.exists() or not (self.watch.every_epoch or epoch == self.last_epoch):
+        """Measure the model of this epoch, unless its table is there or nobody asked for it. Every process must call it."""
+        if self.watch is None or not (self.watch.every_epoch or epoch == self.last_epoch):
             return
-        new_tokens = self.watch.max_new_tokens
-        table = measure(model, self.template, self.task, max_new_tokens=new_tokens, progress=self.progress)
-        if processes.rank() == 0:
-            place.parent.mkdir(exist_ok=True)
-            table.save(place)
+        table_at(
+            self.folder.path / "epochs" / f"{epoch:03d}.parquet",
+            model,
+            self.template,
+            self.task,
+            spread=self.spread,
+            max_new_tokens=self.watch.max_new_tokens,
+            progress=self.progress,
+        )
 
     def entries(self) -> list[dict[str, Any]]:
         """The scores of every measured epoch."""

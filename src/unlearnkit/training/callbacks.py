@@ -15,30 +15,28 @@ class EachEpoch(TrainerCallback):  # type: ignore[misc,unused-ignore]
     """Calls `look(model, epoch)` before the first step (epoch 0) and after each epoch, with the model in eval mode.
 
     Looking changes nothing: the model goes back to training mode, and nothing random is used here. Of several processes
-    the first one looks and the others wait for it, or all do (`everywhere`) where none has the whole model. A resumed
-    run looks at the epoch that its checkpoint closes once more: it may have been stopped before that was done.
+    each one looks. A resumed run looks at the epoch that its checkpoint closes once more: it may have been stopped before
+    that was done.
     """
 
-    def __init__(self, look: Callable[[Any, int], None], start: bool = True, everywhere: bool = False) -> None:
-        self.look, self.start, self.everywhere = look, start, everywhere
+    def __init__(self, look: Callable[[Any, int], None], start: bool = True) -> None:
+        self.look, self.start = look, start
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Epoch 0: the model that the run starts from; or the epoch at whose end the run was stopped."""
         if self.start and state.global_step == 0:
-            self._look(more["model"], 0, state)
+            self._look(more["model"], 0)
         epochs = state.epoch or 0.0
         if state.global_step > 0 and epochs == round(epochs):
-            self._look(more["model"], round(epochs), state)
+            self._look(more["model"], round(epochs))
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """The model after a whole pass over the lead rows."""
-        self._look(more["model"], round(state.epoch or 0), state)
+        self._look(more["model"], round(state.epoch or 0))
 
-    def _look(self, model: Any, epoch: int, state: TrainerState) -> None:
-        if not (self.everywhere or state.is_world_process_zero):
-            return
+    def _look(self, model: Any, epoch: int) -> None:
         training = model.training
         model.eval()
         self.look(model, epoch)
