@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,10 @@ def half_an_adapter(model: Path, data: Path) -> None:
     (model / "adapter_model.safetensors").unlink()
 
 
+def a_narrow_direction(model: Path, data: Path) -> None:
+    (data / "narrow.json").write_text("[1.0, 2.0]")
+
+
 def no_weights(model: Path, data: Path) -> None:
     (model / "model.safetensors").unlink()
 
@@ -49,6 +55,12 @@ CASES: dict[str, tuple[str, Change, str]] = {
     "alternates for none": ("--objective npo --alternates x.jsonl", keep, "leave --alternates out"),
     "no such alternates": ("--objective altpo --alternates x.jsonl", keep, "cannot be read"),
     "no such layer": ("--objective rmu(layer=9)", keep, "the model has 2 layers: 0 to 1"),
+    "no such direction": ("--objective rmu(direction='nowhere.json')", keep, "not a readable JSON file"),
+    "a direction of another width": (
+        "--objective rmu(direction='{data}/narrow.json')",
+        a_narrow_direction,
+        "the layer has a width of 32",
+    ),
     "an optimizer for GPUs": ("--objective npo --optimizer paged_adamw_8bit", keep, "needs a GPU"),
     "four bits on a CPU": ("--objective npo --lora r=4 --quantize nf4", keep, "needs a GPU"),
     "four bits alone": ("--objective npo --merge", keep, "give --lora r=16 too"),
@@ -74,7 +86,7 @@ def test_it_is_refused_in_one_line(
     change(model, data)
     capfd.readouterr()
     asked = ["unlearn", "--model", str(model), "--task", "tofu:forget40", "--data", str(data), "--out", str(out)]
-    assert run([*asked, *options.split()]) == 2
+    assert run([*asked, *options.format(data=data).split()]) == 2
     lines = [line for line in capfd.readouterr().err.splitlines() if "it/s" not in line and line.strip()]
     assert len(lines) == 1, lines
     assert said in lines[0]
@@ -89,3 +101,13 @@ def test_a_preset_is_a_start_and_what_is_given_counts_more(tiny_folder: Path, to
     one, two = (json.loads((tmp_path / name / "spec.json").read_text())["settings"] for name in ("one", "two"))
     assert (one["objective"], one["lr"], one["epochs"], one["step_rows"]) == ("npo(beta=0.1) + 5*rt", 5e-05, 1, 32)
     assert (two["objective"], two["lr"], two["warmup"]) == ("ga + rt", 1e-06, 0.1)
+
+
+def test_a_warning_is_one_line(tiny_folder: Path, tofu_like: Path, tmp_path: Path) -> None:
+    said = ["unlearn", "--model", str(tiny_folder), "--task", "tofu:forget40", "--data", str(tofu_like)]
+    said += ["--objective", "npo", "--epochs", "1", "--measure", "no", "--no-checkpoints", "--weights", "bf16"]
+    code = "import sys; from unlearnkit.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *said, "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("unlearnkit: --weights bf16 with --optimizer adamw: steps of about lr=1e-05")

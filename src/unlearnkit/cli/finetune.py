@@ -55,6 +55,7 @@ def register(app: typer.Typer) -> None:
         from unlearnkit.text.template import Template
         from unlearnkit.training import processes
 
+        quiet_libraries()
         settings = Settings(
             lr=lr,
             epochs=epochs,
@@ -75,7 +76,6 @@ def register(app: typer.Typer) -> None:
             merge=merge,
             shard=shard,
         )
-        quiet_libraries()
         processes.join()
         check_place(out)
         watch = train.watching(measure, protocol, reference, max_new_tokens)

@@ -48,11 +48,13 @@ def _lines(every: float = 30.0) -> Callable[[str, int, int], None]:
 
 
 def quiet_libraries() -> None:
-    """Keep the bars and notes of the libraries below off the terminal; errors still show."""
+    """Keep the bars and notes of the libraries below off the terminal; errors still show, and our own warnings in a line."""
     from transformers.utils import logging as theirs
 
     theirs.set_verbosity_error()  # type: ignore[no-untyped-call]
     theirs.disable_progress_bar()  # type: ignore[no-untyped-call]
-    warnings.filterwarnings("ignore", category=UserWarning, module="torch|transformers|accelerate")
+    for category in (UserWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module="torch|transformers|accelerate")
+    warnings.formatwarning = lambda message, *_, **__: f"unlearnkit: {message}\n"
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     sys.stderr.flush()

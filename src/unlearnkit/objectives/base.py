@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -84,6 +84,9 @@ class Term:
         """The layer whose hidden states it reads, counted from 0; -1 is as deep as layer 7 of 32."""
         return None
 
+    def check_width(self, width: int) -> None:
+        """Refuse a model whose hidden states have another width than what the term compares them with."""
+
     @property
     def statistic_reads(self) -> tuple[str, ...]:
         """The views that `statistic` is given."""
@@ -131,12 +134,7 @@ class Term:
 
     def __str__(self) -> str:
         """The term as one writes it: numbers always, other options where they differ from their default."""
-        said = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value != field.default or isinstance(value, float):
-                said.append(f"{field.name}={_short(value) if isinstance(value, float) else repr(value)}")
-        return f"{self.name}({', '.join(said)})" if said else self.name
+        return written(self.name, self)
 
 
 @dataclass(frozen=True)
@@ -186,6 +184,10 @@ class Objective:
             out.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
         return tuple(out)
 
+    def part(self, numbers: Sequence[int]) -> Objective:
+        """The terms at these places, with their weights."""
+        return Objective(tuple(self.terms[number] for number in numbers))
+
     def reference_need(self) -> Mapping[str, Need]:
         """For each view, the most that some term reads of the reference there."""
         return {
@@ -214,6 +216,16 @@ _ORDER: tuple[Need, ...] = ("none", "tokens", "logits", "hidden")
 
 def _statistic_reads(term: Term) -> tuple[str, ...]:
     return term.statistic_reads if term.wants_statistic else ()
+
+
+def written(name: str, options: Any) -> str:
+    """A name with the fields of a dataclass in brackets: numbers always, others where they differ from their default."""
+    said = []
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value != field.default or isinstance(value, float):
+            said.append(f"{field.name}={_short(value) if isinstance(value, float) else repr(value)}")
+    return f"{name}({', '.join(said)})" if said else name
 
 
 def _short(value: float) -> str:

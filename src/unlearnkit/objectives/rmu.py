@@ -64,6 +64,9 @@ class RMU(Term):
     def hidden_layer(self) -> int | None:
         return self.layer
 
+    def check_width(self, width: int) -> None:
+        self._unit(width)
+
     @property
     def wants_statistic(self) -> bool:
         return self.variant == "original"

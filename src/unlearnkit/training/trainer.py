@@ -93,9 +93,11 @@ class UnlearnTrainer(WholeCheckpoints):
             )
 
     def _prepare_hidden_states(self) -> None:
-        """See that the layer is there."""
+        """See that the layer is there, and that the terms can compare its hidden states with what they have."""
         if self.objective.hidden_layer is not None:
             layer_place(self.model, self.objective.hidden_layer)
+            for _, term in self.objective.terms:
+                term.check_width(self.model.config.get_text_config().hidden_size)
 
     def create_accelerator_and_postprocess(self) -> None:
         """Processes share their gradients here (see `gradients`), so the model stays as it is, but for its precision."""
