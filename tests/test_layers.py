@@ -30,7 +30,8 @@ LAYERS = (
     ("audit",),
     ("records",),
     ("report",),
-    ("run", "sweep"),
+    ("run", "sweep", "sweep_ray"),
+    ("claims",),
     ("cli",),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
@@ -47,6 +48,7 @@ SLOW_TO_IMPORT = (
     "pandas",
     "matplotlib",
     "huggingface_hub",
+    "ray",
 )
 WITHOUT_TORCH = (
     "errors",
