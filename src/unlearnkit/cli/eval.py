@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from unlearnkit.cli import options as opt
+
+GradientNorm = Annotated[
+    bool, typer.Option("--gradient-norm", help="Also the attack by the gradient's size: a backward pass a row.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +30,7 @@ def register(app: typer.Typer) -> None:
         system: opt.System = None,
         max_new_tokens: opt.MaxNewTokens = 200,
         token_budget: opt.Budget = None,
+        gradient_norm: GradientNorm = False,
         force: opt.Force = False,
     ) -> None:
         """Measure a model once and score it: DIR/table.parquet and DIR/scores.json."""
@@ -56,6 +63,7 @@ def register(app: typer.Typer) -> None:
                 target=before,
                 max_new_tokens=max_new_tokens,
                 token_budget=token_budget,
+                gradient_norm=gradient_norm,
                 force=force,
                 progress=progress,
                 name=start.name,

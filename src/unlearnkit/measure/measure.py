@@ -12,6 +12,7 @@ import numpy as np
 
 from unlearnkit.errors import UserError
 from unlearnkit.measure.generate import generate, stop_tokens
+from unlearnkit.measure.gradient_norm import gradient_norms
 from unlearnkit.measure.one_pass import Scored, default_budget, score_answers
 from unlearnkit.measure.work import ONE_PROCESS, Kept, Work, Workers
 from unlearnkit.models.digest import weights_digest
@@ -23,6 +24,8 @@ from unlearnkit.text.template import Encoded, Template
 MAX_NEW_TOKENS = 200
 # The original TOFU evaluator stops at this many tokens, the prompt's included.
 CUT_AT = 200
+# The sets that membership inference tells apart.
+ATTACKED = ("forget", HOLDOUT)
 # Changes whenever finished batches of an earlier version would not be what this one computes.
 VERSION = "pass-1"
 
@@ -57,6 +60,7 @@ def measure(
     max_new_tokens: int = MAX_NEW_TOKENS,
     token_budget: int | None = None,
     progress: Progress | None = None,
+    gradient_norm: bool = False,
     workers: Workers = ONE_PROCESS,
     keep: Path | None = None,
 ) -> Table:
@@ -65,6 +69,7 @@ def measure(
     max_new_tokens  the longest generation; 0 for none
     token_budget    padded tokens of one batch; by default what keeps the logits below a gigabyte
     progress        called with (what, done, total) as it goes on
+    gradient_norm   the size of each answer's gradient too, for rows of the forget set and the holdout: a backward pass
     workers         the processes that share the rows, each with the whole model; every one of them gets the whole table
     keep            a folder for finished batches: a measurement that is stopped goes on from there. To be removed when
                     the table is safe
@@ -94,11 +99,22 @@ def measure(
         advance=_counter(progress, "answering", len(asked)),
         work=work,
     )
-    model.train(training)
-    said = dict(zip(asked, answers, strict=True))
+    attacked = [n for n, item in enumerate(todo) if item.kind == "answer" and item.split in ATTACKED and gradient_norm]
     eos = template.tokenizer.eos_token_id
+    norms = gradient_norms(
+        model,
+        [encoded[place] for place in attacked],
+        eos=eos,
+        token_budget=budget,
+        advance=_counter(progress, "gradients", len(attacked)),
+        work=work,
+    )
+    model.train(training)
+    said, sizes = dict(zip(asked, answers, strict=True)), dict(zip(attacked, norms, strict=True))
     rows = [
-        _table_row(item, encoded[n], scored[n], eos) | _spoken(template, encoded[n], said.get(n))
+        _table_row(item, encoded[n], scored[n], eos)
+        | _spoken(template, encoded[n], said.get(n))
+        | {"gradient_norm": sizes.get(n)}
         for n, item in enumerate(todo)
     ]
     return Table.from_rows(rows, meta)

@@ -45,6 +45,7 @@ def evaluate(
     target: Table | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
     token_budget: int | None = None,
+    gradient_norm: bool = False,
     force: bool = False,
     progress: Progress | None = None,
     name: str = "",
@@ -68,6 +69,7 @@ def evaluate(
             "max_new_tokens": max_new_tokens,
             "reference": None if reference is None else reference.digest(),
             "target": None if target is None else target.digest(),
+            **({"gradient_norm": True} if gradient_norm else {}),
         },
     )
     processes.wait()  # until all have looked whether the folder can be taken
@@ -81,6 +83,7 @@ def evaluate(
         task,
         max_new_tokens=max_new_tokens,
         token_budget=token_budget,
+        gradient_norm=gradient_norm,
         progress=progress,
     )
     tables = {role: other for role, other in (("reference", reference), ("target", target)) if other is not None}

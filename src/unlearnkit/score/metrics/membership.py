@@ -138,7 +138,7 @@ class GradientNormAttack(Attack):
         places = measured.places(split, ANSWER, indices)
         found: list[float | None] = measured.table.data["gradient_norm"].take(places).to_pylist()
         if None in found:
-            raise Missing("gradient norms were not measured; they are an optional pass")
+            raise Missing("gradient norms were not measured; they are an optional pass (eval --gradient-norm)")
         return np.array(found, dtype=np.float64)
 
 
