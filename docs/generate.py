@@ -1,7 +1,9 @@
-"""Put what commands generated into the README: the demo's table and picture, and the tree with one line a file.
+"""Put what commands generated into the README: the demo's table and picture, and the tree with one line a file; and a
+claim's page into docs/results.
 
 .venv/bin/python docs/generate.py DEMO_FOLDER      (after `make demo`, DEMO_FOLDER is demo)
 .venv/bin/python docs/generate.py --check          (is the tree in the README true?)
+.venv/bin/python docs/generate.py --result FOLDER  (the page and pictures of `unlearnkit reproduce ... --out FOLDER`)
 """
 
 from __future__ import annotations
@@ -63,8 +65,21 @@ def put(text: str, name: str, inside: str) -> str:
     return marked.sub(lambda found: found[1] + inside + "\n" + found[2], text)
 
 
+def keep_result(folder: Path) -> None:
+    """A claim's page into docs/results, its pictures into docs/pictures."""
+    said = json.loads((folder / "claim.json").read_text(encoding="utf-8"))
+    page = (folder / "page.md").read_text(encoding="utf-8")
+    for picture in said["pictures"]:
+        page = page.replace(f"]({picture})", f"](../pictures/{picture})")
+        shutil.copyfile(folder / picture, ROOT / "docs/pictures" / picture)
+    (ROOT / f"docs/results/{said['claim'].replace('-', '_')}.md").write_text(page, encoding="utf-8")
+
+
 def main(arguments: list[str]) -> None:
     """Write, or with --check only compare."""
+    if arguments and arguments[0] == "--result":
+        keep_result(Path(arguments[1]))
+        return
     before = README.read_text(encoding="utf-8")
     after = put(before, "tree", tree())
     if arguments and arguments[0] != "--check":

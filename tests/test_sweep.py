@@ -59,7 +59,10 @@ def test_a_failing_cell_is_named_and_the_others_are_kept(jobs: str, tmp_path: Pa
     assert calls(log) == 1
 
 
-@pytest.mark.parametrize("spoilt", ["", "[]", '{"function": "other", "spec": {}, "result": 7, "seconds": 1}'])
+OTHER = '{"function": "other", "spec": {}, "result": 7, "seconds": 1, "processor_seconds": 1}'
+
+
+@pytest.mark.parametrize("spoilt", ["", "[]", OTHER])
 def test_a_file_that_is_no_finished_cell_is_not_believed(jobs: str, tmp_path: Path, spoilt: str) -> None:
     cell = square(jobs, 4, tmp_path / "log")
     place = tmp_path / "cells" / f"{cell.digest}.json"

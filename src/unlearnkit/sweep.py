@@ -19,7 +19,7 @@ from unlearnkit.errors import UserError
 from unlearnkit.files import write_whole
 
 Progress = Callable[[str, int, int], None]
-Outcome = dict[str, Any]  # {"result": ..., "seconds": ...}, or {"error": "..."}
+Outcome = dict[str, Any]  # "result", "seconds" and "processor_seconds", or "error"
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,25 @@ def sweep(
     return [kept[cell.digest]["result"] for cell in cells]
 
 
-def seconds_of(cells: Sequence[Cell], folder: str | Path) -> float:
-    """How long the kept cells ran, in sum, whenever and wherever that was."""
-    found = [_read(Path(folder), cell.digest) for cell in cells]
-    return float(sum(one["seconds"] for one in found if one is not None))
+def processor_seconds(folder: str | Path) -> float:
+    """Of all cells in a folder, in sum, whenever and wherever they ran."""
+    found = [_read(Path(folder), path.stem) for path in sorted(Path(folder).glob("*.json"))]
+    return round(sum((float(one["processor_seconds"]) for one in found if one is not None), 0.0), 1)
 
 
 def attempt(function: str, spec: Mapping[str, Any]) -> Outcome:
     """Call the function; what it raises becomes an outcome too, as not every exception survives the way back."""
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     try:
         module, _, name = function.partition(":")
         result = getattr(importlib.import_module(module), name)(dict(spec))
     except Exception as problem:
         return {"error": f"{type(problem).__name__}: {' '.join(str(problem).split())}"}
-    return {"result": result, "seconds": round(time.perf_counter() - began, 3)}
+    return {
+        "result": result,
+        "seconds": round(time.perf_counter() - began, 3),
+        "processor_seconds": round(time.process_time() - worked, 3),
+    }
 
 
 def _run(cells: Sequence[Cell], workers: int, ray: str | None) -> Iterator[tuple[Cell, Outcome]]:
@@ -158,7 +162,8 @@ def _read(folder: Path, digest: str) -> Outcome | None:
     try:
         found = json.loads((folder / f"{digest}.json").read_text(encoding="utf-8"))
         same = sha256_of({"function": found["function"], "spec": found["spec"]}) == digest
-        return {"result": found["result"], "seconds": float(found["seconds"])} if same else None
+        times = {name: float(found[name]) for name in ("seconds", "processor_seconds")}
+        return {"result": found["result"], **times} if same else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

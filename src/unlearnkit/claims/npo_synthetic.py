@@ -75,7 +75,7 @@ def _notes(experiment: Experiment, whole: bool) -> list[str]:
         said.append(
             f"An outlier: with the clouds apart, the forget distance of seed {seeds} stays high whatever the method. "
             "The model retrained without the forget rows never saw that side of the plane. There it is less than 90 % sure "
-            f"of label 0 on {shares} of the fresh forget points, in the other seeds on at most {most}; unlearned models give "
+            f"of label 0 on {shares} of the fresh forget points, in the other seeds at most {most}; unlearned models give "
             "them all label 0. "
             "Means and standard deviations of the forget distance are those of this one seed; medians are not moved by it."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,12 +18,14 @@ _NAMED = ("torch", "transformers", "numpy", "scipy")  # packages that the page n
 class Circumstances:
     """How an answer was made.
 
-    seconds  of this run; where it was `resumed`, finished cells were read and not run
+    seconds            of this run; where it was `resumed`, finished cells were read and not run
+    processor_seconds  of all cells, whenever they ran
     """
 
     command: str
     seeds: Sequence[int]
     seconds: float
+    processor_seconds: float
     resumed: bool
     workers: int
     ray: bool
@@ -88,7 +91,7 @@ def _checks(checks: Sequence[Check]) -> str:
 
 
 def _picture(file: str, caption: str) -> str:
-    return f"![{caption}]({file})\n\n*{caption}*"
+    return f"![{re.split('[.:]', caption)[0]}]({file})\n\n*{caption}*"
 
 
 def _made(around: Circumstances) -> str:
@@ -96,7 +99,7 @@ def _made(around: Circumstances) -> str:
     known = {name: value for name, value in around.machine.items() if value is not None}
     commit = known.pop("commit", None)
     where = "on a Ray cluster" if around.ray else f"in {around.workers} processes" if around.workers > 1 else "here"
-    said = f"{around.seconds:g} seconds, cells run {where}"
+    said = f"{around.seconds:.0f} seconds, cells run {where}; {around.processor_seconds:.0f} seconds of processor time"
     if around.resumed:
         said += "; an earlier start had finished some of them"
     lines = [

@@ -13,7 +13,7 @@ from unlearnkit.claims.page import Circumstances, cores, machine, render
 from unlearnkit.errors import UserError
 from unlearnkit.run.folder import RunFolder, write_json, write_text
 from unlearnkit.spec import RunSpec
-from unlearnkit.sweep import Progress
+from unlearnkit.sweep import Progress, processor_seconds
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def reproduce(claim: Claim, out: str | Path, options: Options, progress: Progres
         command=_command(claim, options),
         seeds=seeds,
         seconds=round(time.perf_counter() - began, 1),
+        processor_seconds=processor_seconds(folder.path / CELLS),
         resumed=resumed,
         workers=workers,
         ray=options.ray is not None,

@@ -16,6 +16,7 @@ from unlearnkit.claims.synthetic.settings import BETAS, GAPS, beta_name
 LINEAR = 0.999  # R² of GA's forget KL against t
 NEAR_GA = 0.9  # of GA's forget KL: how far NPO at the least β has come at step 1000
 EARLY = 1000
+_BETAS = ", ".join(f"{beta:g}" for beta in BETAS)
 COMPARED = ("GA", "GA+RT", "IDK+RT", "NPO", "NPO+RT", "DPO+RT")  # in figure 4
 
 
@@ -57,7 +58,7 @@ def _logarithmic(fits: Mapping[str, Growth]) -> Check:
 
 def _falling(fits: Mapping[str, Growth]) -> Check:
     slopes = [fits[beta_name(beta)].logarithmic.slope for beta in BETAS]
-    said = ", ".join(f"{slope:.2f}" for slope in slopes) + f" nats a unit of ln t at β = {', '.join(map(str, BETAS))}"
+    said = ", ".join(f"{slope:.2f}" for slope in slopes) + f" nats a unit of ln t at β = {_BETAS}"
     return Check("the larger β, the slower", bool(np.all(np.diff(slopes) < 0)), said)
 
 
@@ -65,7 +66,7 @@ def _tends_to_ga(long: Bundle) -> Check:
     """Proposition 1: as β → 0, NPO is GA."""
     shares = near_ga(long)
     held = bool(np.all(np.diff(shares) < 0)) and shares[0] > NEAR_GA
-    said = ", ".join(f"{share:.3f}" for share in shares) + f" of GA's forget KL at step {EARLY}, same β"
+    said = ", ".join(f"{share:.3f}" for share in shares) + f" of GA's forget KL at step {EARLY}, at β = {_BETAS}"
     return Check("NPO tends to GA as β falls", held, said)
 
 

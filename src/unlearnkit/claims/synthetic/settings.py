@@ -26,7 +26,7 @@ class Lengths:
 
 
 PAPER = Lengths()
-QUICK = Lengths(long=4_000, long_every=25)
+QUICK = Lengths(long_every=25)
 
 
 @dataclass(frozen=True)
