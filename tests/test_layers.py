@@ -236,6 +236,13 @@ def test_help_is_printed_without_heavy_libraries() -> None:
     assert "tasks" in done.stdout
 
 
+def test_claims_are_listed_without_heavy_libraries() -> None:
+    done = run(HELP.replace('"--help"', '"reproduce", "--list"'), *SLOW_TO_IMPORT)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "[]", f"`unlearnkit reproduce --list` imports {done.stderr}"
+    assert "npo-synthetic" in done.stdout
+
+
 def test_help_takes_less_than_half_a_second_of_processor_time() -> None:
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

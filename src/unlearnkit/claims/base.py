@@ -115,9 +115,14 @@ class Claim:
 
 
 def claims() -> dict[str, Claim]:
-    """Every claim by its name: the files of this folder that hold a `CLAIM`."""
+    """Every claim by its name: the files of this folder that hold a `CLAIM`.
+
+    Folders within it are what claims do their work with, and are not looked into: they may be slow to import.
+    """
     found = {}
     for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda one: one.name):
+        if module.ispkg:
+            continue
         held = getattr(importlib.import_module(f"{folder.__name__}.{module.name}"), "CLAIM", None)
         if isinstance(held, Claim):
             found[held.name] = held

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")  # draws into files; no screen is needed
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from unlearnkit.report.palette import PRINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 110
 
 
 def sheet(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with so many panels, in reading order; inches."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # draws into files; no screen is needed
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
