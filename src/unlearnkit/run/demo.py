@@ -58,7 +58,7 @@ def demo(out: str | Path, seed: int = 0, force: bool = False, progress: Progress
     tables = {role: _measured(folder, role, loaded.model, template, task, progress) for role, loaded in models.items()}
     entries = [{"objective": role, "epoch": 0, **_values(tables[role], tables["retain"])} for role in FIXED]
     watch = Watch(reference=tables["retain"], max_new_tokens=DEMO.max_new_tokens, start=False, target=tables["target"])
-    settings = Settings(lr=DEMO.lr, epochs=DEMO.epochs, batch_size=DEMO.batch_size, schedule=DEMO.schedule, seed=seed)
+    settings = Settings(**DEMO.settings(seed))
     numbers: dict[str, str] = {}
     for number, objective in enumerate(DEMO.objectives()):
         start = Start(mini_model(names["target"]), weights_digest(models["target"].model), names["target"])
