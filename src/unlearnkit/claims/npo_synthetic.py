@@ -16,7 +16,7 @@ FIRST = 2000  # the step from which on growth is fitted: by then the forget poin
 
 
 def run(request: Request) -> Answer:
-    """All seeds, both gaps, ten methods; figures 3, 4 and 9; the fits."""
+    """All seeds, both gaps, ten methods; figures 3, 4 and 9; the fits of the mean forget KL."""
     from unlearnkit.claims.synthetic.agreement import agreement
     from unlearnkit.claims.synthetic.figures import draw_all
     from unlearnkit.claims.synthetic.findings import checks, grown, numbers
@@ -77,7 +77,7 @@ def _notes(experiment: Experiment, whole: bool) -> list[str]:
             "The model retrained without the forget rows never saw that side of the plane. There it is less than 90 % sure "
             f"of label 0 on {shares} of the fresh forget points, in the other seeds at most {most}; unlearned models give "
             "them all label 0. "
-            "Means and standard deviations of the forget distance are those of this one seed; medians are not moved by it."
+            "This one seed makes most of the means and standard deviations of the forget distance; the medians stay."
         )
     if whole:
         said.append(

@@ -6,7 +6,6 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +31,14 @@ _HERE = "unlearnkit.claims.mini.cells"
 class MiniWorld(NamedTuple):
     """Where a cell takes place: what is forgotten in which world, and how long answers may get.
 
-    split  "forget10": the retain model is then that of retain90
+    split    "forget10": the retain model is then that of retain90
+    holdout  measure authors that no model was trained on as well, which membership inference and privacy need
     """
 
     split: str = "forget10"
     world: int = 0
     max_new_tokens: int = DEMO.max_new_tokens
+    holdout: bool = False
 
     @property
     def target(self) -> str:
@@ -51,7 +52,7 @@ class MiniWorld(NamedTuple):
 
     def task(self) -> Task:
         """The rows to forget, to keep and to ask."""
-        return mini.load(self.split, seed=self.world)
+        return mini.load(self.split, seed=self.world, holdout=True if self.holdout else None)
 
     def spec(self) -> dict[str, Any]:
         """With the digests of both models, so that other models make other cells."""
@@ -69,9 +70,8 @@ def models_cell(where: MiniWorld) -> Cell:
 
 
 def unlearning_cell(where: MiniWorld, objective: str, settings: Mapping[str, Any] | None = None) -> Cell:
-    """One run of a formula; `settings` are fields of `Settings`, beside the demo's learning rate, epochs and batch."""
-    chosen = {"lr": DEMO.lr, "epochs": DEMO.epochs, "batch_size": DEMO.batch_size, "schedule": DEMO.schedule}
-    chosen |= settings or {}
+    """One run of a formula; `settings` are fields of `Settings` that differ from the demo's."""
+    chosen = DEMO.settings(where.world) | dict(settings or {})
     name = f"{where.split}, world {where.world}: {objective}"
     more = ", ".join(f"{key} {value}" for key, value in (settings or {}).items())
     spec = where.spec() | {"objective": objective, "settings": chosen}
@@ -139,7 +139,7 @@ def forget_nll(table: Table) -> float:
 def _world(spec: Mapping[str, Any]) -> MiniWorld:
     """The cell's world; an error where this machine's versions would make other models than the cell names."""
     _quiet()
-    where = MiniWorld(str(spec["split"]), int(spec["world"]), int(spec["max_new_tokens"]))
+    where = MiniWorld(str(spec["split"]), int(spec["world"]), int(spec["max_new_tokens"]), bool(spec["holdout"]))
     if where.spec()["models"] != spec["models"]:
         raise RuntimeError(
             "this machine would train other models than the one that asked: its versions of unlearnkit, torch or "
@@ -165,8 +165,3 @@ def _quiet() -> None:
     theirs.set_verbosity_error()  # type: ignore[no-untyped-call]
     theirs.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.getLogger("accelerate").setLevel(logging.ERROR)
-
-
-def settings_of(**given: Any) -> dict[str, Any]:
-    """All of `Settings` as plain values, checked; for claims that name every number in their cells."""
-    return asdict(Settings(**given))

@@ -17,16 +17,20 @@ from unlearnkit.report.palette import MARKERS, PRINT
 SHOWN = ("GA", "GA+RT", "IDK+RT", "NPO", "NPO+RT", "DPO+RT")  # of figures 4 and 9
 MARKED = 100  # steps between two markers
 _STEP, _FORGET, _RETAIN = "step", "forget distance (nats)", "retain distance (nats)"
+_MANY = (
+    "Medians over the seeds, bars between the quartiles, ways on logarithmic axes; the paper draws means and standard "
+    "deviations, which one seed of these five would rule, on linear axes."
+)
 _APART, _TOGETHER = "clouds apart", "no gap"
 
 
 def draw_all(experiment: Experiment, grown: dict[str, Growth], first: float, out: Path, prefix: str) -> list[Picture]:
     """All four pictures into `out`; `first` is the step from which on the fits are made."""
-    spread = "Means over the seeds, bars one standard deviation." if len(experiment.seeds) > 1 else "One seed."
+    spread = _MANY if len(experiment.seeds) > 1 else "One seed."
     return [
         _figure_four(experiment, out / f"{prefix}_figure4.png", spread),
         _figure_nine(experiment, out / f"{prefix}_figure9.png", spread),
-        _figure_three(experiment.long, out / f"{prefix}_figure3.png"),
+        _figure_three(experiment.long, out / f"{prefix}_figure3.png", spread),
         _fits(experiment.long, grown, first, out / f"{prefix}_divergence.png"),
     ]
 
@@ -43,10 +47,10 @@ def _figure_four(experiment: Experiment, path: Path, spread: str) -> Picture:
         axes.set_ylim(0, top)
     for number, method in enumerate(SHOWN):
         _path(panels[2], apart, method, number)
-    panels[2].set(xlim=(0, 1.8), ylim=(0, 0.3))
+    panels[2].set(xscale="log", yscale="log", ylim=(0.01, 2))
     dress(panels[0], f"(a1) {_APART}", _STEP, _FORGET)
     dress(panels[1], f"(a2) {_APART}", _STEP, _RETAIN)
-    dress(panels[2], f"(a3) {_APART}; stars: where all start", _FORGET, _RETAIN)
+    dress(panels[2], f"(a3) {_APART}; star: where all start", _FORGET, _RETAIN)
     dress(panels[3], f"(b) {_TOGETHER}", _STEP, _FORGET)
     panels[0].legend(frameon=False, fontsize=8, ncols=2)
     save(figure, path)
@@ -66,15 +70,15 @@ def _figure_nine(experiment: Experiment, path: Path, spread: str) -> Picture:
     return Picture(path.name, f"{words} {spread}")
 
 
-def _figure_three(long: Bundle, path: Path) -> Picture:
+def _figure_three(long: Bundle, path: Path, spread: str) -> Picture:
     figure, (axes,) = sheet(1, 1, 6.4, 4.4)
     for number, method in enumerate(_long_methods(long)):
         _path(axes, long, method, number)
-    axes.set(xlim=(0, 1.8), ylim=(0, 1.5))
+    axes.set(xscale="log", yscale="log")
     dress(axes, f"{_APART}; star: where all start", _FORGET, _RETAIN)
     axes.legend(frameon=False, fontsize=8)
     save(figure, path)
-    return Picture(path.name, "Figure 3 again: NPO's way comes to lie on that of GA as β falls. Means over the seeds.")
+    return Picture(path.name, f"Figure 3 again: NPO's way comes to lie on that of GA as β falls. {spread}")
 
 
 def _fits(long: Bundle, grown: dict[str, Growth], first: float, path: Path) -> Picture:
@@ -105,14 +109,15 @@ def _long_methods(long: Bundle) -> Sequence[str]:
 
 
 def _against_steps(axes: Axes, bundle: Bundle, quantity: str) -> None:
-    """Means with bars of one standard deviation, a marker every hundred steps; bars take turns so that all are seen."""
+    """Medians with bars between the quartiles, a marker every hundred steps; bars take turns so that all are seen."""
     places = np.flatnonzero(bundle.steps % MARKED == 0)
     for number, method in enumerate(SHOWN):
         found = bundle[f"{method}/{quantity}"]
-        mean, colour = found.mean(0), PRINT.of(number)
+        low, middle, high = np.quantile(found, (0.25, 0.5, 0.75), axis=0)
+        colour = PRINT.of(number)
         axes.plot(
             bundle.steps,
-            mean,
+            middle,
             color=colour,
             linewidth=1.4,
             label=method,
@@ -121,12 +126,13 @@ def _against_steps(axes: Axes, bundle: Bundle, quantity: str) -> None:
             markevery=list(places),
         )
         turn = places[number % 3 :: 3]
-        axes.errorbar(bundle.steps[turn], mean[turn], found.std(0)[turn], color=colour, fmt="none", elinewidth=0.7)
+        bars = np.stack([middle - low, high - middle])[:, turn]
+        axes.errorbar(bundle.steps[turn], middle[turn], bars, color=colour, fmt="none", elinewidth=0.7)
 
 
 def _path(axes: Axes, bundle: Bundle, method: str, number: int) -> None:
-    """The way of a method's means through the plane of both distances."""
-    x, y = bundle[f"{method}/forget_distance"].mean(0), bundle[f"{method}/retain_distance"].mean(0)
+    """The way of a method's medians through the plane of both distances."""
+    x, y = (np.median(bundle[f"{method}/{quantity}"], axis=0) for quantity in ("forget_distance", "retain_distance"))
     apart = 2 * MARKED if bundle.steps[-1] < 5000 else 5 * MARKED
     places = list(np.flatnonzero(bundle.steps % apart == 0))
     axes.plot(

@@ -1,0 +1,48 @@
+"""Trade-off pictures of several methods and splits: log10 forget quality against the share of utility kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path as File
+
+from matplotlib.axes import Axes
+
+from unlearnkit.claims.drawing import dress, save, sheet
+from unlearnkit.claims.mini.paths import KEPT, MEANINGFUL, Path
+from unlearnkit.report.palette import MARKERS, PRINT
+
+LOWEST = -30.0  # forget qualities below are drawn here
+
+
+def draw_tradeoffs(panels: Mapping[str, Mapping[str, Path]], sizes: Mapping[str, int], file: File) -> None:
+    """One panel a split, one line a method from the target model on; the last epoch is filled.
+
+    panels  by title, then by method
+    sizes   the size of the points in each panel, such as the rows of its forget set
+    """
+    across = min(3, len(panels))
+    down = math.ceil(len(panels) / across)
+    figure, axes = sheet(down, across, 4.6 * across, 4.2 * down)
+    largest = max(sizes.values())
+    for panel, (title, methods) in zip(axes, panels.items(), strict=False):
+        for number, (method, path) in enumerate(methods.items()):
+            _line(panel, method, path, number, 12 + 48 * sizes[title] / largest)
+        panel.axhline(math.log10(MEANINGFUL), color=PRINT.ink, linewidth=0.8, linestyle=":")
+        panel.axvline(KEPT, color=PRINT.ink, linewidth=0.8, linestyle=":")
+        dress(panel, title, "model utility, share of the target's", "log₁₀ forget quality")
+    for spare in axes[len(panels) :]:
+        spare.set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=8)
+    save(figure, file)
+
+
+def _line(axes: Axes, method: str, path: Path, number: int, size: float) -> None:
+    x = [point.utility for point in path]
+    y = [max(point.log10, LOWEST) for point in path]
+    colour, marker = PRINT.of(number), MARKERS[number % len(MARKERS)]
+    style = "-" if number < len(PRINT.series) else "--"
+    axes.plot(x, y, color=colour, linewidth=1.2, linestyle=style, alpha=0.8, zorder=2)
+    axes.scatter(x[:-1], y[:-1], s=size, marker=marker, facecolors="white", edgecolors=colour, linewidths=1, zorder=3)
+    axes.scatter(x[-1:], y[-1:], s=1.6 * size, marker=marker, color=colour, zorder=4, label=method)
