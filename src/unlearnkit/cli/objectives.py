@@ -1,4 +1,4 @@
-"""`unlearnkit objectives`: the terms, one explained, the presets, or a formula's value on a stored batch."""
+"""`unlearnkit objectives`: the terms and wrappers, one explained, the presets, or a formula's value on a stored batch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import typer
 
 if TYPE_CHECKING:
     from unlearnkit.objectives import Term
+    from unlearnkit.training.wrappers.base import Wrapper
 
-Name = Annotated[str | None, typer.Argument(help="A term to explain.")]
+Name = Annotated[str | None, typer.Argument(help="A term or wrapper to explain.")]
 Loss = Annotated[str | None, typer.Option("--loss", help="A formula to compute on --batch, such as 'npo + rt'.")]
 Batch = Annotated[Path | None, typer.Option("--batch", help="JSON with input_ids, labels, attention_mask a view.")]
 Model = Annotated[str | None, typer.Option("--model", help="The model in training.")]
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
         presets: Presets = False,
         as_json: AsJson = False,
     ) -> None:
-        """List the terms of objectives; explain one; list presets; or compute a formula on one stored batch."""
+        """List terms of objectives and ways to take a step; explain one; list presets; or compute a stored batch's loss."""
         if presets:
             _show_presets(as_json)
             return
@@ -44,15 +45,11 @@ def register(app: typer.Typer) -> None:
             found = _computed(loss, batch, model, reference)
             print(json.dumps(found, indent=2) if as_json else _lines(found))
             return
-        from unlearnkit.objectives import find_term, term_names
-
-        described = [_described(find_term(one)) for one in ([name] if name else term_names())]
+        described = _every() if name is None else _one(name)
         if as_json:
-            print(json.dumps(described[0] if name else described, indent=2, ensure_ascii=False))
-        elif name:
-            import inspect
-
-            print(f"{name}\n\n{inspect.getdoc(find_term(name))}\n\n{_lines(described[0])}")
+            print(json.dumps(described, indent=2, ensure_ascii=False))
+        elif isinstance(described, dict):
+            print(f"{name}\n\n{described.pop('documentation')}\n\n{_lines(described)}")
         else:
             _show(described)
 
@@ -71,6 +68,39 @@ def _computed(loss: str, batch: Path | None, model: str | None, reference: str |
 
     quiet_libraries()
     return batch_loss(formula, batch, model, reference)
+
+
+def _every() -> list[dict[str, Any]]:
+    """All terms, then the ways to take a step."""
+    from unlearnkit.objectives import find_term, term_names
+    from unlearnkit.training.wrappers.find import find_wrapper, wrapper_names
+
+    terms = [_described(find_term(one)) for one in term_names()]
+    return terms + [_described_wrapper(find_wrapper(one)) for one in wrapper_names()]
+
+
+def _one(name: str) -> dict[str, Any]:
+    import inspect
+
+    from unlearnkit.objectives import find_term
+    from unlearnkit.training.wrappers.find import find_wrapper, wrapper_names
+
+    if name in wrapper_names():
+        wrapper = find_wrapper(name)
+        return _described_wrapper(wrapper) | {"documentation": inspect.getdoc(wrapper)}
+    term = find_term(name)
+    return _described(term) | {"documentation": inspect.getdoc(term)}
+
+
+def _described_wrapper(wrapper: type[Wrapper]) -> dict[str, Any]:
+    """What the code says of a wrapper; it reads what the terms do that it is applied to."""
+    return {
+        "name": wrapper().name,
+        "formula": wrapper.summary,
+        "wraps": "any forget terms, with retain terms beside them" if wrapper.needs_retain else "any forget terms",
+        "hyperparameters": {field.name: field.default for field in fields(wrapper)},
+        "paper": wrapper.paper,
+    }
 
 
 def _described(term: type[Term]) -> dict[str, Any]:
@@ -103,12 +133,16 @@ def _lines(found: dict[str, Any]) -> str:
 
 
 def _show(described: list[dict[str, Any]]) -> None:
-    rows = []
+    terms, wrappers = [], []
     for one in described:
-        needs = ", ".join(f"{need} of {view}" for view, need in one["reference"].items()) or "none"
         given = ", ".join(f"{name}={value!r}" for name, value in one["hyperparameters"].items())
-        rows.append((one["name"], one["formula"], ", ".join(one["reads"]), needs, given, one["paper"]))
-    _table(("term", "formula", "reads", "reference", "hyperparameters", "paper"), rows)
+        if "wraps" in one:
+            wrappers.append((one["name"], one["formula"], one["wraps"], given, one["paper"]))
+            continue
+        needs = ", ".join(f"{need} of {view}" for view, need in one["reference"].items()) or "none"
+        terms.append((one["name"], one["formula"], ", ".join(one["reads"]), needs, given, one["paper"]))
+    _table(("term", "formula", "reads", "reference", "hyperparameters", "paper"), terms)
+    _table(("--wrap", "gradient", "of", "hyperparameters", "paper"), wrappers)
     print("\n`unlearnkit objectives npo` explains one; `--presets` lists tuned formulas.")
 
 

@@ -31,6 +31,9 @@ LoraText = Annotated[
 ]
 Quantize = Annotated[str | None, typer.Option("--quantize", help="nf4: the model below --lora in four bits (GPU).")]
 Merge = Annotated[bool, typer.Option("--merge", help="Add the adapter into the weights and save a whole model.")]
+Wrap = Annotated[
+    str | None, typer.Option("--wrap", help="How to take the step: 'sam(rho=0.01)' against relearning, or gru.")
+]
 Shard = Annotated[bool, typer.Option("--shard", help="Spread the model over the processes of torchrun (FSDP2).")]
 Measured = Annotated[str, typer.Option("--measure", help="When to measure on the way: epoch, end or no.")]
 Tokenizer = Annotated[str | None, typer.Option("--tokenizer", help="For init:CONFIG: whose tokenizer to take.")]

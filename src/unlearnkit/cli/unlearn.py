@@ -66,6 +66,7 @@ def register(app: typer.Typer) -> None:
         quantize: train.Quantize = None,
         merge: train.Merge = False,
         shard: train.Shard = False,
+        wrap: train.Wrap = None,
         template: opt.TemplateText = None,
         system: opt.System = None,
         measure: train.Measured = "end",
@@ -115,6 +116,7 @@ def register(app: typer.Typer) -> None:
             quantize=quantize,
             merge=merge,
             shard=shard,
+            wrap=wrap,
         )
         check_place(out)
         watch = train.watching(measure, protocol, reference, max_new_tokens)

@@ -8,8 +8,9 @@ import math
 import pkgutil
 import typing
 import warnings
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 import unlearnkit.objectives as folder
 from unlearnkit.errors import UserError, unknown
@@ -59,6 +60,23 @@ def parse_objective(formula: str) -> Objective:
     return Objective(tuple(terms))
 
 
+T = TypeVar("T")
+
+
+def parse_call(text: str, find: Callable[[str], type[T]], option: str, example: str) -> T:
+    """A name with options, such as `sam(rho=0.01)`, as an instance of the dataclass that `find` knows by this name."""
+    try:
+        tree = ast.parse(text.strip()[:_LONGEST], mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = ast.Constant(None)
+    match tree:
+        case ast.Name(id=name):
+            return find(name)()
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=given):
+            return _build(name, find(name), given, text)
+    raise UserError(f"{option} {text!r} cannot be read; write it like {example!r}")
+
+
 def _unreadable(formula: str, part: str = "") -> UserError:
     where = f" at '{part}'" if part else ""
     return UserError(f"objective {formula!r} cannot be read{where}; write it like 'npo(beta=0.1) + 5*rt'")
@@ -79,7 +97,7 @@ def _terms(node: ast.expr, weight: float, formula: str) -> list[tuple[float, Ter
         case ast.Name(id=name):
             return [(_finite(weight, formula), find_term(name)())]
         case ast.Call(func=ast.Name(id=name), args=[], keywords=given):
-            return [(_finite(weight, formula), _build(name, given, formula))]
+            return [(_finite(weight, formula), _build(name, find_term(name), given, formula))]
     raise _unreadable(formula, ast.unparse(node))
 
 
@@ -98,21 +116,21 @@ def _finite(weight: float, formula: str) -> float:
     return weight
 
 
-def _build(name: str, given: list[ast.keyword], formula: str) -> Term:
-    """A term with its hyperparameters, each checked against the type of its field."""
-    term = find_term(name)
-    hints = typing.get_type_hints(term)
-    allowed = {field.name: hints[field.name] for field in fields(term)}
+def _build(name: str, kind: type[T], given: list[ast.keyword], formula: str) -> T:
+    """A dataclass with its hyperparameters, each checked against the type of its field."""
+    hints = typing.get_type_hints(kind)
+    described: Any = kind
+    allowed = {field.name: hints[field.name] for field in fields(described)}
     values: dict[str, Any] = {}
     for keyword in given:
         if keyword.arg is None:
             raise _unreadable(formula, ast.unparse(keyword.value))
         if keyword.arg not in allowed:
             if not allowed:
-                raise UserError(f"objective term '{name}' has no hyperparameters; '{keyword.arg}' was given")
+                raise UserError(f"'{name}' has no hyperparameters; '{keyword.arg}' was given")
             raise unknown(f"hyperparameter of '{name}'", keyword.arg, allowed)
         values[keyword.arg] = _value(name, keyword.arg, keyword.value, allowed[keyword.arg], formula)
-    return term(**values)
+    return kind(**values)
 
 
 def _value(name: str, key: str, node: ast.expr, hint: Any, formula: str) -> Any:

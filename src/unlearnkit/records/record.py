@@ -40,7 +40,7 @@ class Run:
     """What was done, in the words of a leaderboard.
 
     task      "tofu:forget10"
-    method    the objective's formula, "npo(beta=0.1) + rt"; "finetune" where there is none
+    method    the objective's formula, "npo(beta=0.1) + rt", and the wrapper, "... with gru"; "finetune" where there is none
     seed      None where the run drew nothing
     protocol  of the scores
     model     what was unlearned, by a name and never by a path: "mini:target", "open-unlearning/tofu_Llama-3.2-1B_full"

@@ -57,7 +57,7 @@ def record_training(
         spec=folder.spec.to_json(),
         run=Run(
             folder.spec.task,
-            str(objective) if unlearned else folder.spec.kind,
+            _method(objective, trainer.wrapper) if unlearned else folder.spec.kind,
             folder.spec.settings["seed"],
             protocol,
             start.name or public_name(start.loaded.model.config.name_or_path),
@@ -72,7 +72,7 @@ def record_training(
         losses=losses,
         steps=steps,
         cost=clock.cost(trainer.state.total_flos),
-        papers=papers_of(folder.spec.task, [term.paper for _, term in objective.terms] if unlearned else ()),
+        papers=papers_of(folder.spec.task, _sources(objective, trainer.wrapper) if unlearned else ()),
         missing=NO_CHECKOUT | clock.missing() | {"outputs.table": "the model was not measured (--measure no)"},
     )
     write_record(folder.path, record)
@@ -136,6 +136,16 @@ def record_demo(
     )
     write_record(folder.path, record)
     return record
+
+
+def _method(objective: Objective, wrapper: Any) -> str:
+    """What was minimised, and how the step was taken where that is not the plain one."""
+    return str(objective) if wrapper is None else f"{objective} with {wrapper}"
+
+
+def _sources(objective: Objective, wrapper: Any) -> list[str]:
+    """Where the terms and the wrapper come from."""
+    return [term.paper for _, term in objective.terms] + ([] if wrapper is None else [wrapper.paper])
 
 
 def has_record(folder: Path) -> bool:

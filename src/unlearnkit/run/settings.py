@@ -17,6 +17,7 @@ from unlearnkit.training import processes
 from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import PAIRINGS
 from unlearnkit.training.optimizers import optimizer_named, warn_of_lost_updates
+from unlearnkit.training.wrappers.find import parse_wrapper
 
 SAMPLINGS = ("random", "group_by_length")
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
@@ -35,6 +36,7 @@ class Settings:
     lora       an adapter such as "r=16,alpha=32" that is trained instead of the weights
     quantize   "nf4": the frozen weights below an adapter in four bits each
     merge      add the adapter into the weights at the end, and save a model like any other
+    wrap       a way to take the step of any objective: "sam(rho=0.01)" or "gru"
     shard      spread the model over the processes
     """
 
@@ -59,6 +61,7 @@ class Settings:
     quantize: str | None = None
     merge: bool = False
     shard: bool = False
+    wrap: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("lr", "epochs", "batch_size", "accumulate", "token_budget"):
@@ -73,6 +76,8 @@ class Settings:
             raise unknown("pairing", self.pairing, PAIRINGS)
         if self.sampling not in SAMPLINGS:
             raise unknown("sampling", self.sampling, SAMPLINGS)
+        if self.wrap is not None:
+            object.__setattr__(self, "wrap", str(parse_wrapper(self.wrap)))
         self._check_model()
 
     def _check_model(self) -> None:
@@ -111,7 +116,7 @@ class Settings:
         said = asdict(self)
         for name in ("token_budget", "gradient_checkpointing", "batch_size", "accumulate", "shard"):
             del said[name]
-        for name in ("sampling", "optimizer", "weights", "lora", "quantize", "merge"):
+        for name in ("sampling", "optimizer", "weights", "lora", "quantize", "merge", "wrap"):
             if said[name] == type(self).__dataclass_fields__[name].default:
                 del said[name]
         several = {"processes": count} if count > 1 else {}
@@ -143,6 +148,7 @@ class Settings:
             activation_checkpointing=self.gradient_checkpointing,
             activation_checkpointing_kwargs={"use_reentrant": False} if self.gradient_checkpointing else None,
             shard=self.shard,
+            wrap=self.wrap,
             **optimizer_named(self.optimizer).for_config(),
         )
 

@@ -17,12 +17,14 @@ class UnlearnConfig(TrainingArguments):
                   the sum over its rows is the same
     pairing       "epoch" draws a new retain row and a new refusal for each forget row in every epoch, as a function of
                   (seed, epoch, index); "frozen" is the NPO authors' `manual_seed(index)`
+    wrap          a way to take the step, such as "sam(rho=0.01)"; see `training.wrappers`
     shard         spread weights, gradients and optimiser state over the processes (FSDP2)
     """
 
     objective: str = field(default="npo(beta=0.1) + rt", metadata={"help": "what is minimised, as a formula"})
     token_budget: int = field(default=2048, metadata={"help": "padded tokens of one forward pass"})
     pairing: str = field(default="epoch", metadata={"help": "epoch or frozen"})
+    wrap: str | None = field(default=None, metadata={"help": "a way to take the step: sam(rho=0.01), gru"})
     shard: bool = field(default=False, metadata={"help": "spread the model over the processes"})
 
     learning_rate: float = field(default=1e-5, metadata={"help": "the papers' learning rate"})

@@ -1,4 +1,4 @@
-"""Gradients of all processes, averaged once a step, whatever each process had to compute for it.
+"""Gradients of all processes, averaged once a step, whatever each process had to compute for it; and their algebra.
 
 The stock wrapper averages during the backward pass and expects every process to run the same number of passes and every
 parameter to take part in each. Here a step is cut into as many pieces as its rows need, a process may have none, and a
@@ -7,14 +7,17 @@ term that reads hidden states leaves the layers above without a gradient; so the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from unlearnkit.training import processes
 
+Gradient = list[Tensor | None]  # one for each trained parameter, None where it has no part in the loss
 BUCKET = 2**25  # numbers that travel together: 128 MiB of float32
 
 
@@ -55,3 +58,53 @@ def _buckets(tensors: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
         group.append(tensor)
     if group:
         yield group
+
+
+def dot(some: Gradient, others: Gradient) -> float:
+    """The inner product over all parameters, in float64; of sharded ones over all processes, which must all call it.
+
+    >>> dot([torch.tensor([1.0, 2.0]), None], [torch.tensor([3.0, 4.0]), torch.ones(5)])
+    11.0
+    """
+    pairs = [(one, other) for one, other in zip(some, others, strict=True) if one is not None and other is not None]
+    total = sum(((_local(one).double() * _local(other)).sum() for one, other in pairs), torch.zeros(()))
+    if any(isinstance(one, DTensor) for one, _ in pairs):
+        total = processes.summed(total)
+    return float(total)
+
+
+def added(some: Gradient, others: Gradient, times: float = 1.0) -> Gradient:
+    """some + times * others; `some` is used up.
+
+    >>> added([torch.ones(2), None], [None, torch.ones(1)], 3.0)
+    [tensor([1., 1.]), tensor([3.])]
+    """
+    out: Gradient = []
+    for one, other in zip(some, others, strict=True):
+        if other is None or times == 0:
+            out.append(one)
+        else:
+            out.append(other * times if one is None else one.add_(other, alpha=times))
+    return out
+
+
+@contextmanager
+def moved(parameters: Sequence[nn.Parameter], direction: Gradient, by: float) -> Iterator[None]:
+    """Within this block the parameters are moved along a direction (used up); after it they are as before, to the bit."""
+    pairs = [(one, way) for one, way in zip(parameters, direction, strict=True) if way is not None]
+    before = [(one, one.detach().clone()) for one, _ in pairs]
+    with torch.no_grad():
+        for one, way in pairs:
+            one.add_(way, alpha=by)
+    direction.clear()
+    del pairs
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for one, was in before:
+                one.copy_(was)
+
+
+def _local(gradient: Tensor) -> Tensor:
+    return gradient.to_local() if isinstance(gradient, DTensor) else gradient

@@ -38,6 +38,12 @@ def is_sharded(model: Any) -> bool:
     return isinstance(model, FSDPModule)
 
 
+def release(model: Any) -> None:
+    """Let go of the weights that a pass without gradient gathered; until then `parameters()` holds some of them whole."""
+    if isinstance(model, FSDPModule):
+        model.reshard()
+
+
 def whole_weights(model: nn.Module) -> dict[str, Any]:
     """All weights by name, on the CPU of the first process; the others get nothing. Every process must call it."""
     return get_model_state_dict(model, options=WHOLE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from unlearnkit.errors import Diverged, UserError
 from unlearnkit.models.forward import layer_place
 from unlearnkit.models.load import context_length
 from unlearnkit.models.reference import Live, Reference
-from unlearnkit.objectives import Objective, Term
+from unlearnkit.objectives import Objective
 from unlearnkit.training import processes
 from unlearnkit.training.checkpoints import WholeCheckpoints
 from unlearnkit.training.columns import Shelf
@@ -23,20 +23,11 @@ from unlearnkit.training.config import UnlearnConfig
 from unlearnkit.training.data import Example, Examples, StepLoader, StepSampler
 from unlearnkit.training.gradients import average_gradients
 from unlearnkit.training.multipliers import Multipliers
+from unlearnkit.training.passes import Passes, Totals
 from unlearnkit.training.references import reference_for
 from unlearnkit.training.sharding import is_sharded, shard
-from unlearnkit.training.step import Piece, cut, piece_views, statistic_sums, step_weights, term_sums, tied_views
-
-
-class StepTotals(NamedTuple):
-    """What the whole optimiser step has in common, over its accumulation steps and processes.
-
-    weights     how many examples or tokens each term averages over; (terms,)
-    statistics  the step's mean of each term's statistic, None for terms without one
-    """
-
-    weights: Tensor
-    statistics: list[Tensor | None]
+from unlearnkit.training.wrapped import WrappedStep
+from unlearnkit.training.wrappers.find import parse_wrapper
 
 
 class UnlearnTrainer(WholeCheckpoints):
@@ -68,19 +59,30 @@ class UnlearnTrainer(WholeCheckpoints):
         self.remove_callback(PrinterCallback)  # what a run says goes to its log and its progress bar
         self.examples = examples
         self.objective: Objective = examples.objective
-        self.token_budget = args.token_budget
-        self.reference: Reference | None = None
         self.shelf = shelf
         self.spread = args.shard and processes.several()
+        self.wrapper = None if args.wrap is None else parse_wrapper(args.wrap)
+        if self.wrapper is not None:
+            self.wrapper.check(self.objective)
         self._refuse_long_rows()
         self._prepare_hidden_states()
-        # on the device: to fetch a number is to wait for the pass that it comes from
-        self._parts = torch.zeros(len(self.objective.terms), dtype=torch.float64, device=args.device)
-        self._step_parts = torch.zeros_like(self._parts)
-        self._parts_since = 0
-        self.multipliers = Multipliers(self.objective)
+        self.passes = Passes(
+            examples, args.token_budget, args.device, self.spread, self.compute_loss_context_manager, self._backward
+        )
+        self._logged = torch.zeros_like(self.passes.means)  # each term's means, summed since they were last logged
+        self._steps_since = 0
         if self.multipliers.values:
             self.add_callback(self.multipliers)
+
+    @property
+    def reference(self) -> Reference | None:
+        """What the terms compare with, once it was taken; None where no term does."""
+        return self.passes.reference
+
+    @property
+    def multipliers(self) -> Multipliers:
+        """The weights that change as training goes."""
+        return self.passes.multipliers
 
     # -- before the first step -----------------------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ class UnlearnTrainer(WholeCheckpoints):
 
     def prepare_reference(self) -> None:
         """Take the reference from the model as it is now; see `references`."""
-        self.reference = reference_for(
+        self.passes.reference = reference_for(
             self.model,
             self.examples,
             epochs=-(-int(self.args.num_train_epochs * 1000) // 1000),
@@ -160,87 +162,36 @@ class UnlearnTrainer(WholeCheckpoints):
     ) -> tuple[list[list[Example]], Any]:
         """The step's batches of this process, with the totals over all of them and all processes."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        examples = [example for batch in batches for example in batch]
-        weights = self._summed(step_weights(self.objective, batches))
-        weights = torch.where(weights == 0, 1, weights)  # a term with nothing to average over has a loss of 0
-        statistics = [
-            self._statistic(term, examples).to(device) if term.wants_statistic else None
-            for _, term in self.objective.terms
-        ]
-        return batches, StepTotals(weights, statistics)
+        return batches, self.passes.totals(self.model, batches)
 
-    def _statistic(self, term: Term, examples: list[Example]) -> Tensor:
-        """The mean of a term's statistic over the step. Where weights are gathered, all processes run alike."""
-        sums = torch.zeros(term.statistics + 1, dtype=torch.float64)
-        together = [[example] for example in examples] if self.spread else [examples]
-        self.model.eval()
-        for some in together:
-            real = any(some)
-            rows = some if real or not self.spread else [self.examples[(0, 0)]]
-            sums += float(real) * statistic_sums(self.model, term, self.reference, rows, self.token_budget)
-        sums = self._summed(sums)
-        return (sums[:-1] / sums[-1]).float()
-
-    def _summed(self, values: Tensor) -> Tensor:
-        """Summed over processes, in float64."""
-        return processes.summed(values.to(self.args.device)).cpu()
+    def _backward(self, loss: Tensor) -> None:
+        self.accelerator.backward(loss)
 
     def training_step(  # type: ignore[override]  # a batch here is a list of examples
         self, model: Any, inputs: list[Example], num_items_in_batch: Any = None
     ) -> Tensor:
-        """Forward and backward over one batch, piece by piece; returns this process's share of the step's loss.
-
-        Processes share their gradients when the step is complete, so each has the pieces that its rows need, and none
-        where they are all fillers. Only a sharded model is run equally often by all.
-        """
-        model.train()
-        totals: StepTotals = num_items_in_batch
-        loss = torch.zeros((), dtype=torch.float64, device=self.args.device)
-        for piece, idle in self._pieces(inputs):
-            with self.compute_loss_context_manager():
-                share = self._share(model, piece, totals, idle)
-            self.accelerator.backward(share)
-            loss += share.detach()
-        if self.accelerator.sync_gradients and not self.spread:
-            average_gradients(model.parameters())
-        self._parts_since += int(self.accelerator.sync_gradients)
-        if self.accelerator.sync_gradients and self.multipliers.values:
-            self.multipliers.step(self._summed(self._step_parts).tolist(), self.state.epoch or 0.0)
-            self._step_parts.zero_()
+        """Forward and backward over one batch, piece by piece; returns this process's share of the step's loss."""
+        totals: Totals = num_items_in_batch
+        last = self.accelerator.sync_gradients
+        if self.wrapper is None:
+            loss = self.passes.run(model, inputs, totals)
+            if last and not self.spread:
+                average_gradients(model.parameters())
+        elif last:  # it is a function of the whole step's gradients, so all rows are run together
+            loss = WrappedStep(self.passes, model, totals).take(self.wrapper)
+        else:
+            loss = torch.zeros((), dtype=torch.float64, device=self.args.device)
+        if last:
+            self._close_step()
         return loss
 
-    def _pieces(self, examples: list[Example]) -> list[tuple[Piece, bool]]:
-        """What this process runs, and whether a piece is idle: only there because the others run one like it.
-
-        Where weights are gathered, all processes run the same number of pieces of the same views.
-        """
-        if not self.spread:
-            return [(piece, False) for piece in cut(self.objective, examples, self.token_budget)]
-        pieces: list[tuple[Piece, bool]] = []
-        for views in tied_views(self.objective):
-            part = Objective(tuple(one for one in self.objective.terms if set(one[1].reads) <= set(views)))
-            mine = cut(part, examples, self.token_budget)
-            (idle,) = cut(part, [self.examples[(0, 0)]], self.token_budget)
-            more = processes.largest(len(mine)) - len(mine)
-            pieces += [(piece, False) for piece in mine] + [(idle, True)] * more
-        return pieces
-
-    def _share(self, model: Any, piece: Piece, totals: StepTotals, idle: bool) -> Tensor:
-        """A piece's part of the step's loss. Processes average their gradients, hence the factor world_size."""
-        views = piece_views(model, self.objective, self.reference, piece)
-        sums = term_sums(self.objective, views, totals.statistics)
-        share = torch.zeros((), device=self.args.device)
-        for number, ((weight, _), total) in enumerate(zip(self.objective.terms, sums, strict=True)):
-            if total is None:
-                continue
-            if idle:
-                share = share + 0.0 * total
-                continue
-            part = total / totals.weights[number].to(total.dtype)
-            self._parts[number] += part.detach()
-            self._step_parts[number] += part.detach()
-            share = share + weight * self.multipliers.of(number) * self.args.world_size * part
-        return share
+    def _close_step(self) -> None:
+        """All rows of the step were run: what follows from each term's mean over them."""
+        self._logged += self.passes.means
+        self._steps_since += 1
+        if self.multipliers.values:
+            self.multipliers.step(self.passes.summed(self.passes.means).tolist(), self.state.epoch or 0.0)
+        self.passes.means.zero_()
 
     # -- watching it -------------------------------------------------------------------------------------------------
 
@@ -253,7 +204,7 @@ class UnlearnTrainer(WholeCheckpoints):
         return norm
 
     def _diverged(self) -> str:
-        parts = dict(zip(self.objective.labels, self._summed(self._parts).tolist(), strict=True))
+        parts = dict(zip(self.objective.labels, self.passes.summed(self._logged).tolist(), strict=True))
         bad = [label for label, part in parts.items() if not torch.isfinite(torch.tensor(part))]
         named = f"the loss of '{bad[0]}'" if bad else f"the gradient of '{max(parts, key=lambda one: abs(parts[one]))}'"
         said = ", ".join(f"{label}={part:.4g}" for label, part in parts.items())
@@ -264,14 +215,14 @@ class UnlearnTrainer(WholeCheckpoints):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log each term's own loss beside the sum: `loss/npo`, `loss/rt`."""
-        if "loss" in logs and self._parts_since:
-            parts = self._summed(self._parts) / self._parts_since
+        if "loss" in logs and self._steps_since:
+            parts = self.passes.summed(self._logged) / self._steps_since
             logs.update(
                 {f"loss/{label}": float(part) for label, part in zip(self.objective.labels, parts, strict=True)}
             )
             logs.update({f"multiplier/{label}": value for label, value in self.multipliers.values.items()})
-            self._parts.zero_()
-            self._parts_since = 0
+            self._logged.zero_()
+            self._steps_since = 0
         super().log(logs, start_time)
 
     def floating_point_ops(self, inputs: list[Example]) -> int:  # type: ignore[override]

@@ -1,0 +1,1 @@
+"""Ways to take an objective's step: `--wrap sam`, `--wrap gru`. One file each; the folder is the registry."""
