@@ -34,7 +34,13 @@ def trainer_of(
     model, tokenizer = load_model(str(folder), device=torch.device("cpu"))
     data = [Row(number, question, answer) for number, (question, answer) in enumerate(sentences)]
     examples = Examples(
-        parse_objective(objective), Template(tokenizer), forget=data[:13], retain=data[13:], refusals=REFUSALS, seed=5
+        parse_objective(objective),
+        Template(tokenizer),
+        forget=data[:13],
+        retain=data[13:],
+        refusals=REFUSALS,
+        alternates=[REFUSALS[: 1 + place % 3] for place in range(13)],
+        seed=5,
     )
     given = {"num_train_epochs": 2, "learning_rate": 1e-3, "save_strategy": "no", "seed": 5, "use_cpu": True} | settings
     return UnlearnTrainer(model, UnlearnConfig(output_dir=str(out), **given), examples, tokenizer)
