@@ -19,9 +19,9 @@ class Dual(Term):
     `first` at first and moves by `rate` = η after every optimiser step, once `warmup` epochs are over; `rate=0` keeps it.
     The retain loss is that of the step's rows, over all processes, from before the step's update. In the authors' code each
     process has a λ of its own, moved after every micro-batch: the same where a step is one batch of one process. No option
-    reproduces that, as a result would depend on how a step is cut. Their code can also move λ once an epoch, by the loss over
-    all rows; their scripts for TOFU and MUSE all move it a step at a time (on TOFU at rate 5, after 5 epochs), so that is not
-    built. They start λ at 50 to 100, because PDU's forget loss is in the hundreds.
+    reproduces that, as a result would depend on how a step is cut. Their code can also move λ once an epoch, by the loss
+    over all rows; their scripts for TOFU and MUSE all move it a step at a time (on TOFU at rate 5, after 5 epochs), so that
+    is not built. They start λ at 50 to 100, because PDU's forget loss is in the hundreds.
 
     >>> import torch; from unlearnkit.stats import TokenStats, View
     >>> term = Dual(eps=0.5, rate=2.0)
