@@ -20,6 +20,7 @@ class Circumstances:
 
     seconds            of this run; where it was `resumed`, finished cells were read and not run
     processor_seconds  of all cells, whenever they ran
+    load               how many processes wanted a core, on average over the last five minutes; None where nobody counts
     """
 
     command: str
@@ -29,6 +30,7 @@ class Circumstances:
     resumed: bool
     workers: int
     ray: bool
+    load: float | None
     machine: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -41,6 +43,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def load() -> float | None:
+    """How many processes on this machine want a core, on average over the last five minutes."""
+    return round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None
 
 
 def machine() -> dict[str, Any]:
@@ -100,6 +107,8 @@ def _made(around: Circumstances) -> str:
     commit = known.pop("commit", None)
     where = "on a Ray cluster" if around.ray else f"in {around.workers} processes" if around.workers > 1 else "here"
     said = f"{around.seconds:.0f} seconds, cells run {where}; {around.processor_seconds:.0f} seconds of processor time"
+    if around.load is not None:
+        said += f"; {around.load:g} processes wanted the cores meanwhile, these among them"
     if around.resumed:
         said += "; an earlier start had finished some of them"
     lines = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnkit.claims.base import CELLS, Answer, Claim, Request
-from unlearnkit.claims.page import Circumstances, cores, machine, render
+from unlearnkit.claims.page import Circumstances, cores, load, machine, render
 from unlearnkit.errors import UserError
 from unlearnkit.run.folder import RunFolder, write_json, write_text
 from unlearnkit.spec import RunSpec
@@ -44,6 +44,7 @@ def reproduce(claim: Claim, out: str | Path, options: Options, progress: Progres
     folder = RunFolder.claim(out, spec, options.force)
     if folder.state == "finished":
         return read_claim(folder.path)
+    here = machine()  # before the work: the commit that it starts from
     began, resumed = time.perf_counter(), any(folder.path.glob(f"{CELLS}/*.json"))
     workers = options.workers or min(claim.workers, cores())
     request = Request(folder.path, options.quick, seeds, options.data, workers, options.ray, progress)
@@ -56,7 +57,8 @@ def reproduce(claim: Claim, out: str | Path, options: Options, progress: Progres
         resumed=resumed,
         workers=workers,
         ray=options.ray is not None,
-        machine=machine(),
+        load=load(),
+        machine=here,
     )
     return _leave(folder, claim, answer, around)
 
