@@ -6,6 +6,7 @@ through the model once, its cache is repeated for each answer, and only the answ
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,8 +21,12 @@ from unlearnkit.models.forward import head_at
 from unlearnkit.text.batches import by_length
 from unlearnkit.text.template import Encoded
 
+# Stands for the logarithm of 0: its square times 0 is still 0 in float32.
+_LEAST = -1e15
 # Vocabulary statistics are taken over this many logits at a time, whatever the batch: 8 MiB in float32 stay in a cache.
 _LOGITS_AT_ONCE = 2**21
+# The prompts of so many budgets of answers are computed together, so that answers of like length can be found.
+PROMPTS_AHEAD = 4
 
 
 class Scored(NamedTuple):
@@ -42,7 +47,7 @@ class Scored(NamedTuple):
 def default_budget(model: Any) -> int:
     """Padded tokens of one batch: few on a CPU, where they fit its cache; on a GPU many, but logits below a gigabyte."""
     weight = model.get_input_embeddings().weight
-    return 2048 if weight.device.type == "cpu" else int(max(256, min(16384, 2**28 // weight.shape[0])))
+    return 1024 if weight.device.type == "cpu" else int(max(256, min(16384, 2**28 // weight.shape[0])))
 
 
 @torch.no_grad()
@@ -66,7 +71,11 @@ def score_answers(
         scored = room.run(
             questions,
             lambda some: _tokens([rows[place] for question in some for place in question]),
-            lambda some: _score_batch(model, [rows[place] for question in some for place in question]),
+            lambda some: _score_questions(
+                model,
+                [rows[place] for question in some for place in question],
+                min(token_budget, room.limit or token_budget),
+            ),
         )
         return tuple(np.concatenate(columns) for columns in zip(*scored, strict=True))
 
@@ -100,18 +109,39 @@ def _batches(rows: Sequence[Encoded], token_budget: int) -> list[list[int]]:
     batches = []
     for groups in by_width.values():
         sizes = [len(group) * max(len(rows[place].ids) for place in group) for group in groups]
-        batches += [[place for group in chosen for place in groups[group]] for chosen in by_length(sizes, token_budget)]
+        batches += [
+            [place for group in chosen for place in groups[group]]
+            for chosen in by_length(sizes, PROMPTS_AHEAD * token_budget)
+        ]
     return batches
 
 
-def _score_batch(model: Any, rows: Sequence[Encoded]) -> Parts:
-    """The columns of `Scored` for all answers of a batch, one after the other."""
+def _score_questions(model: Any, rows: Sequence[Encoded], token_budget: int) -> Parts:
+    """The columns of `Scored` for all answers to some questions with prompts of one length, one after the other.
+
+    The prompts come first, then the answers: sorted by length, so that little is padded.
+    """
+    place = {prompt: number for number, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
+    cache = _prompt_cache(model, list(place))
+    batches = by_length([len(row.ids) for row in rows], token_budget)
+    out: list[Parts] = [()] * len(rows)
+    for number, batch in enumerate(batches):
+        some = [rows[at] for at in batch]
+        mine = cache if cache is None or number == len(batches) - 1 else copy.deepcopy(cache)
+        columns = _score_batch(model, some, mine, [place[row.prompt] for row in some])
+        for at, parts in zip(batch, _split(columns, [len(row.answer) for row in some]), strict=True):
+            out[at] = tuple(parts)
+    return tuple(np.concatenate(column) for column in zip(*out, strict=True))
+
+
+def _score_batch(model: Any, rows: Sequence[Encoded], cache: Any, prompts: Sequence[int]) -> Parts:
+    """The columns of `Scored` for a batch of answers; `prompts` says which line of the cache is each one's."""
     device = next(model.parameters()).device
     inputs, mask = _answer_inputs(rows, device)
-    prefix = [row.prompt[:-1] for row in rows]
     options: dict[str, Any] = {"attention_mask": mask, "use_cache": False}
-    if prefix[0]:
-        cache, shared = _prompt_cache(model, prefix, device)
+    if cache is not None:
+        shared = rows[0].prompt_length - 1
+        cache.batch_select_indices(torch.tensor(prompts, device=device))
         options = {
             "past_key_values": cache,
             "attention_mask": torch.cat([torch.ones(len(rows), shared, dtype=mask.dtype, device=device), mask], dim=1),
@@ -135,16 +165,14 @@ def _answer_inputs(rows: Sequence[Encoded], device: torch.device) -> tuple[Tenso
     return inputs.to(device), mask.to(device)
 
 
-def _prompt_cache(model: Any, prefixes: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Any, int]:
-    """The cache of each row's prompt, computed once for each distinct one, and its length."""
-    place = {prefix: number for number, prefix in enumerate(dict.fromkeys(prefixes))}
-    distinct = torch.tensor(list(place), device=device)
+def _prompt_cache(model: Any, prompts: Sequence[tuple[int, ...]]) -> Any:
+    """The cache of the prompts but for their last tokens, a line each; None where nothing comes before the last token."""
+    if len(prompts[0]) == 1:
+        return None
+    device = next(model.parameters()).device
     with head_at(model, torch.empty(0, dtype=torch.long, device=device)):
-        cache = model(input_ids=distinct, use_cache=True).past_key_values
-    chosen = [place[prefix] for prefix in prefixes]
-    if chosen != list(range(len(place))):
-        cache.batch_select_indices(torch.tensor(chosen, device=device))
-    return cache, distinct.shape[1]
+        given = torch.tensor([prompt[:-1] for prompt in prompts], device=device)
+        return model(input_ids=given, use_cache=True).past_key_values
 
 
 def _statistics(logits: Tensor, targets: Tensor) -> Parts:
@@ -154,9 +182,11 @@ def _statistics(logits: Tensor, targets: Tensor) -> Parts:
     for start in range(0, len(targets), step):
         logp = torch.log_softmax(logits[start : start + step].float(), dim=-1)
         p = logp.exp()
-        # p log p is 0 where p is: the logarithm there may be -inf
-        mean = (p * logp).nan_to_num(nan=0.0).sum(-1)
-        square = (p * logp.square()).nan_to_num(nan=0.0).sum(-1)
+        # p log p is 0 where p is, and the logarithm there may be -inf
+        finite = logp.clamp_min(_LEAST)
+        weighted = p * finite
+        mean = weighted.sum(-1)
+        square = weighted.mul_(finite).sum(-1)
         parts[0].append(logp.gather(-1, targets[start : start + step, None]).squeeze(-1))
         parts[1].append(logp.argmax(-1))
         parts[2].append(mean)
