@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unlearnkit.claims.base import Answer, Check, Claim, Grid, Picture, Request
@@ -154,7 +155,7 @@ def _toward_ga(request: Request, plan: Plan) -> Part:
     names = {f"NPO β={beta:g}": runs.way("forget10", formula) for beta, formula in formulas.items()}
     names["GA (sequence)"] = runs.way("forget10", limit)
     draw_tradeoffs({"forget10": names}, {"forget10": 1}, request.out / "npo_tofu_beta.png")
-    falls = all(one >= other for one, other in zip(list(apart.values()), list(apart.values())[1:], strict=False))
+    falls = all(one >= other for one, other in pairwise(apart.values()))
     said = ", ".join(f"β={beta:g}: {distance:.2f}" for beta, distance in apart.items())
     return Part(
         Check("NPO tends to GA as β → 0: the difference of forget NLL at the end falls", falls, f"{said} (shares of GA's)"),

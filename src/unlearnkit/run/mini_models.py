@@ -109,12 +109,12 @@ def _train(which: MiniModel, progress: Progress | None) -> Loaded:
     else:
         loaded, phase = mini_model(f"mini:base@{which.world}", progress), RECIPE.finetune
     what = {"base": "base model", "full": "target model"}.get(which.part, "retain model")
-    _fit(loaded, _rows(which), phase, which.world + 1000 * which.run, what, progress)
+    fit(loaded, _rows(which), phase, which.world + 1000 * which.run, what, progress)
     return loaded
 
 
-def _fit(loaded: Loaded, rows: list[Row], phase: Phase, seed: int, what: str, progress: Progress | None) -> None:
-    """Finetune on rows, in place."""
+def fit(loaded: Loaded, rows: list[Row], phase: Phase, seed: int, what: str, progress: Progress | None) -> None:
+    """Finetune on rows, in place; `what` names the model in the progress."""
     settings = Settings(
         lr=phase.lr,
         epochs=phase.epochs,

@@ -80,7 +80,7 @@ def unlearning_cell(where: MiniWorld, objective: str, settings: Mapping[str, Any
 
 def run_models(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The scores of target and retain model, {"target": {metric: value}, "retain": {...}}."""
-    where = _world(spec)
+    where = world_of(spec)
     tables = {role: kept_table(where, name) for role, name in where.models().items()}
     return {role: _scores(table, tables["retain"]) for role, table in tables.items()}
 
@@ -91,7 +91,7 @@ def run_unlearning(spec: Mapping[str, Any]) -> dict[str, Any]:
     Returns "trajectory", one entry an epoch from 0 (the target model) on: "epoch", every metric's value, and "forget_nll",
     the mean −log π(answer|question) of the forget rows in nats; and "log", each term's loss at each step.
     """
-    where, task = _world(spec), _world(spec).task()
+    where, task = world_of(spec), world_of(spec).task()
     target, retain = (kept_table(where, name) for name in where.models().values())
     loaded = mini_model(where.target)
     start = Start(loaded, weights_digest(loaded.model), where.target)
@@ -136,9 +136,9 @@ def forget_nll(table: Table) -> float:
     return float(sum(row["loss"] * row["length"] for row in rows) / len(rows))
 
 
-def _world(spec: Mapping[str, Any]) -> MiniWorld:
+def world_of(spec: Mapping[str, Any]) -> MiniWorld:
     """The cell's world; an error where this machine's versions would make other models than the cell names."""
-    _quiet()
+    quiet()
     where = MiniWorld(str(spec["split"]), int(spec["world"]), int(spec["max_new_tokens"]), bool(spec["holdout"]))
     if where.spec()["models"] != spec["models"]:
         raise RuntimeError(
@@ -158,7 +158,7 @@ def _log(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """A sweep has a progress of its own: the libraries' bars would hide it."""
     from transformers.utils import logging as theirs
 
