@@ -139,8 +139,9 @@ def _on_ray(jobs: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_ray_address_where_nothing_answers_is_a_user_error(jobs: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("address", ["auto", "localhost:1", "ray://localhost:1"])
+def test_a_ray_address_where_nothing_answers_is_a_user_error(jobs: str, tmp_path: Path, address: str) -> None:
     if importlib.util.find_spec("ray") is None:
         pytest.skip("needs the extra: pip install 'unlearnkit[ray]'")
     with pytest.raises(UserError, match="no cluster answers there"):
-        sweep([square(jobs, 2, tmp_path / "log")], tmp_path / "cells", ray="auto")
+        sweep([square(jobs, 2, tmp_path / "log")], tmp_path / "cells", ray=address)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
+import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +14,8 @@ from unlearnkit.errors import UserError
 
 if TYPE_CHECKING:
     from unlearnkit.sweep import Cell, Outcome
+
+PATIENCE = 10.0  # seconds to wait for a cluster's port
 
 
 def run_on_ray(cells: Sequence[Cell], address: str, attempt: Callable[..., Outcome]) -> Iterator[tuple[Cell, Outcome]]:
@@ -53,9 +59,25 @@ def _library() -> Any:
 
 
 def _connect(ray: Any, address: str) -> None:
+    place = re.fullmatch(r"(?:ray://)?([^/:]+):(\d{1,5})", address)
+    if place is not None:
+        _knock(address, place[1], int(place[2]))
     more = {"include_dashboard": False} if address == "local" else {}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
     try:
-        ray.init(address=address, log_to_driver=False, **more)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **more)
     except (ConnectionError, ValueError, RuntimeError, OSError) as problem:
-        said = " ".join(str(problem).split())[:200]
-        raise UserError(f"--ray {address}: no cluster answers there ({said}); 'local' starts one here") from None
+        raise _nobody(address, problem) from None
+
+
+def _knock(address: str, host: str, port: int) -> None:
+    """Ask for a connection first: Ray itself goes on trying for minutes."""
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE).close()
+    except OSError as problem:
+        raise _nobody(address, problem) from None
+
+
+def _nobody(address: str, problem: Exception) -> UserError:
+    said = " ".join(str(problem).split())[:200]
+    return UserError(f"--ray {address}: no cluster answers there ({said}); 'local' starts one here")
