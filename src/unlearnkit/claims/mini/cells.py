@@ -89,7 +89,8 @@ def run_unlearning(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Unlearn and measure each epoch.
 
     Returns "trajectory", one entry an epoch from 0 (the target model) on: "epoch", every metric's value, and "forget_nll",
-    the mean −log π(answer|question) of the forget rows in nats; and "log", each term's loss at each step.
+    the mean −log π(answer|question) of the forget rows in nats; "log", each term's loss at each step; and "peer", the last
+    epoch's scores under the protocol `open-unlearning`.
     """
     where, task = world_of(spec), world_of(spec).task()
     target, retain = (kept_table(where, name) for name in where.models().values())
@@ -111,7 +112,7 @@ def run_unlearning(spec: Mapping[str, Any]) -> dict[str, Any]:
         log = _log(Path(scratch))
     first = {"epoch": 0, **_scores(target, retain), "forget_nll": forget_nll(target)}
     later = [{**entry, "forget_nll": forget_nll(table)} for entry, table in zip(done.trajectory, tables, strict=True)]
-    return {"trajectory": [first, *later], "log": log}
+    return {"trajectory": [first, *later], "log": log, "peer": _scores(tables[-1], retain, "open-unlearning")}
 
 
 def kept_table(where: MiniWorld, model: str) -> Table:
@@ -148,8 +149,8 @@ def world_of(spec: Mapping[str, Any]) -> MiniWorld:
     return where
 
 
-def _scores(table: Table, reference: Table) -> dict[str, float | None]:
-    scores = score_table(table, reference, intervals=False).scores
+def _scores(table: Table, reference: Table, protocol: str = "unlearnkit") -> dict[str, float | None]:
+    scores = score_table(table, reference, protocol, intervals=False).scores
     return {name: score.value for name, score in scores.items()}
 
 
