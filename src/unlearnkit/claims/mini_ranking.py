@@ -115,9 +115,9 @@ def run(request: Request) -> Answer:
         tables=[_table(scores), _peer_table(peers)],
         pictures=[_draw(scores, request)],
         notes=[
-            "Overall: harmonic mean of memorisation, privacy and utility, as in the published list, at the best learning rate "
-            f"among {', '.join(f'{rate:g}' for rate in rates)}; 0 where less than {USEFUL:.0%} of the target's utility is "
-            "left. Medians over the worlds.",
+            "Overall: harmonic mean of memorisation, privacy and utility, as in the published list, at the best learning "
+            f"rate of {', '.join(f'{rate:g}' for rate in rates)}; 0 where less than {USEFUL:.0%} of the target's utility "
+            "is left. Medians over the worlds.",
             "The peer's tables are untuned runs at weight 1 and were not looked at when the embedded world was made.",
         ],
     )  # fmt: skip
