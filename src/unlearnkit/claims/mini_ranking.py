@@ -88,7 +88,8 @@ def agreement(ours: Sequence[float], theirs: Sequence[float]) -> Agreement:
 
     from scipy import stats
 
-    rho = float(stats.spearmanr(ours, theirs).statistic)
+    ordered = len(set(ours)) > 1 and len(set(theirs)) > 1
+    rho = float(stats.spearmanr(ours, theirs).statistic) if ordered else 0.0  # where all tie, nothing is ranked
     z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, rho)))
     half = 1.959964 * math.sqrt((1 + rho * rho / 2) / (len(ours) - 3))
     return Agreement(rho, math.tanh(z - half), math.tanh(z + half), len(ours))
