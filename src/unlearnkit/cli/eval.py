@@ -11,6 +11,13 @@ from unlearnkit.cli import options as opt
 GradientNorm = Annotated[
     bool, typer.Option("--gradient-norm", help="Also the attack by the gradient's size: a backward pass a row.")
 ]
+FluencyModel = Annotated[
+    str | None,
+    typer.Option("--fluency-model", help="A text classifier that reads the generations: a Hub id or folder."),
+]
+PerplexityModel = Annotated[
+    str | None, typer.Option("--perplexity-model", help="A language model that reads them, such as the retain model.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,11 +38,15 @@ def register(app: typer.Typer) -> None:
         max_new_tokens: opt.MaxNewTokens = 200,
         token_budget: opt.Budget = None,
         gradient_norm: GradientNorm = False,
+        fluency_model: FluencyModel = None,
+        perplexity_model: PerplexityModel = None,
         force: opt.Force = False,
     ) -> None:
         """Measure a model once and score it: DIR/table.parquet and DIR/scores.json."""
         from unlearnkit.cli.progress import progress_bar, quiet_libraries
         from unlearnkit.cli.score import show
+        from unlearnkit.measure.judges import Judges, load_classifier
+        from unlearnkit.models.load import load_model
         from unlearnkit.run.evaluate import evaluate, read_reference
         from unlearnkit.run.folder import check_place
         from unlearnkit.run.models import starting_model
@@ -52,6 +63,10 @@ def register(app: typer.Typer) -> None:
         compared, before = read_reference(reference), read_reference(target)
         start = starting_model(model, task=rows)
         loaded = start.loaded
+        judges = Judges(
+            None if fluency_model is None else load_classifier(fluency_model),
+            None if perplexity_model is None else load_model(perplexity_model),
+        )
         with progress_bar() as progress:
             scores = evaluate(
                 loaded,
@@ -64,6 +79,7 @@ def register(app: typer.Typer) -> None:
                 max_new_tokens=max_new_tokens,
                 token_budget=token_budget,
                 gradient_norm=gradient_norm,
+                judges=judges,
                 force=force,
                 progress=progress,
                 name=start.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from unlearnkit.measure.judges import Judges
 from unlearnkit.measure.measure import MAX_NEW_TOKENS, Progress
 from unlearnkit.models.digest import weights_digest
 from unlearnkit.models.load import Loaded
@@ -18,6 +19,8 @@ from unlearnkit.table import Table
 from unlearnkit.tasks.base import Task, digest_rows
 from unlearnkit.text.template import Template
 from unlearnkit.training import processes
+
+NOBODY = Judges()
 
 
 def read_reference(path: str | Path | None) -> Table | None:
@@ -46,12 +49,14 @@ def evaluate(
     max_new_tokens: int = MAX_NEW_TOKENS,
     token_budget: int | None = None,
     gradient_norm: bool = False,
+    judges: Judges = NOBODY,
     force: bool = False,
     progress: Progress | None = None,
     name: str = "",
 ) -> Scores:
     """Measure and score into the folder `out`; a finished folder of the same evaluation is read instead.
 
+    `judges` are other models that read the generations.
     `name` is what the record calls the model; where it is empty, what the model was loaded as, without its path.
 
     The scores of a reference that does not fit are refused before anything is measured a second time: the table stays.
@@ -70,6 +75,7 @@ def evaluate(
             "reference": None if reference is None else reference.digest(),
             "target": None if target is None else target.digest(),
             **({"gradient_norm": True} if gradient_norm else {}),
+            **judges.for_spec(),
         },
     )
     processes.wait()  # until all have looked whether the folder can be taken
@@ -84,6 +90,7 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         token_budget=token_budget,
         gradient_norm=gradient_norm,
+        finish=judges.judged,
         progress=progress,
     )
     tables = {role: other for role, other in (("reference", reference), ("target", target)) if other is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,20 @@ def keeping_place(place: Path) -> Path:
     return place.with_suffix(".measuring")
 
 
-def table_at(place: Path, model: Any, template: Template, task: Task, *, spread: bool = False, **options: Any) -> Table:
+def table_at(
+    place: Path,
+    model: Any,
+    template: Template,
+    task: Task,
+    *,
+    spread: bool = False,
+    finish: Callable[[Table], Table] = lambda table: table,
+    **options: Any,
+) -> Table:
     """The table that lies at `place`; where there is none, measured and saved there by the first process.
 
     spread   the model is sharded: every process has to run everything, and nothing is kept on the way
+    finish   what the first process does to the table before it is saved
     options  those of `measure`
 
     Every process must call it and gets the table.
@@ -44,6 +55,7 @@ def table_at(place: Path, model: Any, template: Template, task: Task, *, spread:
         options["progress"] = None
     table = measure(model, template, task, **shared, **options)
     if processes.rank() == 0:
+        table = finish(table)
         place.parent.mkdir(exist_ok=True)
         table.save(place)
         shutil.rmtree(keep, ignore_errors=True)

@@ -1,15 +1,16 @@
-"""Does the model still speak, or does it stammer? Without another model to ask."""
+"""Does the model still speak, or does it stammer? Without another model, and asking one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Set
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
 from unlearnkit.score.measured import ANSWER, PARAPHRASE, Measured, Missing
-from unlearnkit.score.metric import HIGHER, SETS, RowMetric, RowValues
+from unlearnkit.score.metric import HIGHER, LIKE_RETAIN, SETS, RowMetric, RowValues
 from unlearnkit.score.metrics.rouge import generations
 from unlearnkit.tasks.refusals import own_refusals
 
@@ -40,6 +41,48 @@ class Fluency(RowMetric):
             raise Missing("some forget row has no generation; measure them with generation")
         known = vocabulary(measured)
         return RowValues(indices, np.array([fluent(text or "", known) for text in said]))
+
+
+class Judged(RowMetric):
+    """A number that another model gave each generation when the table was measured."""
+
+    asked_by: ClassVar[str]
+
+    def rows(self, measured: Measured) -> RowValues:
+        """The stored number of every forget row."""
+        indices = measured.rows("forget")
+        stored = measured.stored_rows(self.name, "forget", indices)
+        if stored is None:
+            raise Missing(f"no other model read the generations; measure with {self.asked_by}")
+        return RowValues(indices, stored)
+
+
+class FluencyClassifier(Judged):
+    """mean over generations to forget questions of p(clean text), the first class of a classifier.
+
+    The peer asks madhurjindal/autonlp-Gibberish-Detector-492513457.
+    """
+
+    direction = HIGHER
+    blind = "What the classifier was not trained on: a fluent wrong answer and a fluent refusal are both clean."
+    paper = "as coded by open-unlearning"
+    name = "fluency_classifier"
+    asked_by = "eval --fluency-model"
+
+
+class GenerationLoss(Judged):
+    """mean over generations to forget questions of −(1/L) Σ log p(token) under another model; exp of it: perplexity.
+
+    In nats. The other model is the retain model or the model before unlearning, as was chosen when measuring.
+    """
+
+    direction = LIKE_RETAIN
+    blind = (
+        "Sense: what the other model finds likely may be wrong, and a loop of one word becomes likely as it goes on."
+    )
+    paper = "ours"
+    name = "generation_loss"
+    asked_by = "eval --perplexity-model"
 
 
 def vocabulary(measured: Measured) -> Set[str]:
