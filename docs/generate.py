@@ -1,9 +1,10 @@
 """Put what commands generated into the README: the demo's table and picture, and the tree with one line a file; and a
-claim's page into docs/results.
+claim's page, or the small TOFU run's table and times, into docs/results.
 
 .venv/bin/python docs/generate.py DEMO_FOLDER      (after `make demo`, DEMO_FOLDER is demo)
 .venv/bin/python docs/generate.py --check          (is the tree in the README true?)
 .venv/bin/python docs/generate.py --result FOLDER  (the page and pictures of `unlearnkit reproduce ... --out FOLDER`)
+.venv/bin/python docs/generate.py --small FOLDER   (what `examples/tofu_small.sh DATA FOLDER` left)
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def put(text: str, name: str, inside: str) -> str:
     """Replace what stands between the markers of that name."""
     marked = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     if not marked.search(text):
-        sys.exit(f"README.md has no markers for {name}")
+        sys.exit(f"no markers for {name} in the page")
     return marked.sub(lambda found: found[1] + inside + "\n" + found[2], text)
 
 
@@ -75,10 +76,24 @@ def keep_result(folder: Path) -> None:
     (ROOT / f"docs/results/{said['claim'].replace('-', '_')}.md").write_text(page, encoding="utf-8")
 
 
+def keep_small(folder: Path) -> None:
+    """Table, picture and run times of the small TOFU run into the page whose reading is written by hand."""
+    page = ROOT / "docs/results/tofu_small.md"
+    text = put(page.read_text(encoding="utf-8"), "table", (folder / "comparison/table.md").read_text("utf-8").strip())
+    times = [line.split(" s: unlearnkit ") for line in (folder / "times.txt").read_text("utf-8").splitlines()]
+    rows = [
+        f"| `unlearnkit {said.split()[0]}` | {Path(said.split()[-1]).name} | {seconds} |" for seconds, said in times
+    ]
+    text = put(text, "times", "\n".join(["| command | into | seconds |", "|---|---|---|", *rows]))
+    shutil.copyfile(folder / "comparison/tradeoff.png", ROOT / "docs/pictures/tofu_small.png")
+    page.write_text(text, encoding="utf-8")
+
+
 def main(arguments: list[str]) -> None:
     """Write, or with --check only compare."""
-    if arguments and arguments[0] == "--result":
-        keep_result(Path(arguments[1]))
+    kinds = {"--result": keep_result, "--small": keep_small}
+    if arguments and arguments[0] in kinds:
+        kinds[arguments[0]](Path(arguments[1]))
         return
     before = README.read_text(encoding="utf-8")
     after = put(before, "tree", tree())

@@ -22,30 +22,44 @@ MEANINGFUL = 0.05  # NPO calls a forget quality above this meaningful forgetting
 Entry = Mapping[str, Any]
 
 
+UTILITY = "model_utility"
+
+
 def draw_tradeoff(
-    entries: Sequence[Entry], path: str | Path, title: str, fixed: Sequence[str] = ("target", "retain")
+    entries: Sequence[Entry],
+    path: str | Path,
+    title: str,
+    fixed: Sequence[str] = ("target", "retain"),
+    utility: str = UTILITY,
 ) -> None:
     """Draw log10 forget quality against model utility, one line a method from the target model on, and save as PNG.
 
-    entries  one a measured epoch: "objective", "epoch", "forget_quality", "model_utility"
+    entries  one a measured epoch: "objective", "epoch", "forget_quality" and the metric `utility`
     fixed    objectives that are single models and not trajectories: the target, the retain models
+    utility  what is to be kept; model utility says nothing of a model that never knew real authors
     """
     figure = Figure(figsize=(8, 5.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    methods = plot_tradeoff(axes, entries, fixed, PRINT)
+    methods = plot_tradeoff(axes, entries, fixed, PRINT, utility)
     axes.set_title(title, loc="left", fontsize=11)
     if methods:
         axes.legend(frameon=False, fontsize=8, loc="best")
     _save(figure, Path(path))
 
 
-def plot_tradeoff(axes: Axes, entries: Sequence[Entry], fixed: Sequence[str], palette: Palette) -> list[str]:
+def plot_tradeoff(
+    axes: Axes, entries: Sequence[Entry], fixed: Sequence[str], palette: Palette, utility: str = UTILITY
+) -> list[str]:
     """Draw the picture into `axes`; returns the methods that have a line, in the order of their colours.
 
     Each point is an artist of its own, called `METHOD-EPOCH` by numbers, such as `point-0-3`, and each model
     `model-NAME`, so that a page can find them.
     """
-    known = [entry for entry in entries if entry["forget_quality"] is not None and entry["model_utility"] is not None]
+    known = [
+        {**entry, "utility": entry[utility]}
+        for entry in entries
+        if entry["forget_quality"] is not None and entry[utility] is not None
+    ]
     start = next((entry for entry in known if entry["objective"] == "target"), None)
     methods = list(dict.fromkeys(entry["objective"] for entry in known if entry["objective"] not in fixed))
     for number, method in enumerate(methods):
@@ -55,7 +69,9 @@ def plot_tradeoff(axes: Axes, entries: Sequence[Entry], fixed: Sequence[str], pa
         for entry in known:
             if entry["objective"] == name:
                 _draw_model(axes, entry, name, place, palette)
-    _dress(axes, palette, [entry["model_utility"] for entry in known])
+    _dress(axes, palette, [entry["utility"] for entry in known])
+    words = "model utility (harmonic mean of nine; right is better)"
+    axes.set_xlabel(words if utility == UTILITY else f"{utility.replace('_', ' ')} (right is better)")
     return methods
 
 
@@ -64,7 +80,6 @@ def _dress(axes: Axes, palette: Palette, utilities: Sequence[float]) -> None:
     level = math.log10(MEANINGFUL)
     axes.axhline(level, color=palette.ink, linewidth=0.8, linestyle=":")
     axes.annotate("p = 0.05", (0.005, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
-    axes.set_xlabel("model utility (harmonic mean of nine; right is better)")
     axes.set_ylabel("log₁₀ forget quality (up is better)")
     left, right = min(utilities, default=0.0), max([*utilities, 1e-3])
     # from zero where a run has lost much of what it could do, else close enough to tell the epochs apart
@@ -77,7 +92,7 @@ def _dress(axes: Axes, palette: Palette, utilities: Sequence[float]) -> None:
 
 def _draw_run(axes: Axes, run: Sequence[Entry], method: str, number: int, palette: Palette) -> None:
     """One method's line; points grow with the epoch, so that one sees which way it goes."""
-    x = [entry["model_utility"] for entry in run]
+    x = [entry["utility"] for entry in run]
     y = [_log10(entry["forget_quality"]) for entry in run]
     colour, marker = palette.of(number), MARKERS[number % len(MARKERS)]
     axes.plot(x, y, color=colour, linewidth=1.4, alpha=0.8, zorder=2, gid=f"line-{number}")
@@ -97,9 +112,9 @@ def _draw_run(axes: Axes, run: Sequence[Entry], method: str, number: int, palett
 
 
 def _draw_model(axes: Axes, entry: Entry, name: str, place: int, palette: Palette) -> None:
-    point = (entry["model_utility"], _log10(entry["forget_quality"]))
+    point = (entry["utility"], _log10(entry["forget_quality"]))
     axes.plot(*point, marker="*", markersize=13, color=palette.ink, linestyle="none", zorder=4, gid=f"model-{place}")
-    right = entry["model_utility"] > 0.5 * axes.get_xlim()[1]
+    right = entry["utility"] > 0.5 * axes.get_xlim()[1]
     axes.annotate(
         name,
         point,

@@ -9,22 +9,31 @@ from typing import Any
 
 from unlearnkit.errors import UserError
 from unlearnkit.report.comparison import markdown_table
-from unlearnkit.report.tradeoff import draw_tradeoff
+from unlearnkit.report.tradeoff import UTILITY, draw_tradeoff
 from unlearnkit.run.evaluate import read_reference
 from unlearnkit.run.folder import write_json, write_text
 from unlearnkit.score import score_table
+from unlearnkit.score.suite import metric
 from unlearnkit.table import Table
 
 Entry = dict[str, Any]
 
 
 def compare(
-    runs: Sequence[Path], target: Path, retain: Path, out: Path, protocol: str = "unlearnkit", title: str | None = None
+    runs: Sequence[Path],
+    target: Path,
+    retain: Path,
+    out: Path,
+    protocol: str = "unlearnkit",
+    title: str | None = None,
+    utility: str = UTILITY,
 ) -> list[Entry]:
     """Score every measured epoch of `runs` against the retain model; write `results.json`, `table.md`, `tradeoff.png`.
 
     target, retain  measurements of those two models: evaluation folders, tables or logs
+    utility         the metric on the picture's horizontal axis
     """
+    metric(utility)
     reference = read_reference(retain)
     before = read_reference(target)
     assert reference is not None
@@ -36,7 +45,7 @@ def compare(
     write_json(out / "results.json", entries)
     write_text(out / "table.md", markdown_table(entries) + "\n")
     task = str(reference.meta.get("task") or before.meta.get("task") or "the task")
-    draw_tradeoff(entries, out / "tradeoff.png", title or f"Unlearning {task}")
+    draw_tradeoff(entries, out / "tradeoff.png", title or f"Unlearning {task}", utility=utility)
     return entries
 
 
