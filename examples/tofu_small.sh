@@ -8,7 +8,11 @@ data=${1:?DATA}; out=${2:?OUT}
 here=$(cd "$(dirname "$0")" && pwd)
 unlearnkit=${UNLEARNKIT:-$here/../.venv/bin/unlearnkit}
 mkdir -p "$out"
-took() { local start=$SECONDS; "$@"; echo "$((SECONDS - start)) s: unlearnkit ${*:2:1} ${*: -1}" | tee -a "$out/times.txt"; }
+touch "$out/times.txt"
+took() {  # the time of what was run, not of finding it finished
+  local start=$SECONDS; "$@"
+  grep -q " ${*: -1}$" "$out/times.txt" || echo "$((SECONDS - start)) s: unlearnkit ${*:2:1} ${*: -1}" >>"$out/times.txt"
+}
 
 train=(--model "init:$here/tofu_small.json" --data "$data" --lr 2e-3 --epochs 8 --batch-size 8 --warmup 0.03
        --schedule cosine)
