@@ -11,6 +11,7 @@ from unlearnkit.cli import options as opt
 GradientNorm = Annotated[
     bool, typer.Option("--gradient-norm", help="Also the attack by the gradient's size: a backward pass a row.")
 ]
+Engine = Annotated[str, typer.Option("--engine", help="What generates: own, or vllm (a GPU, and vLLM installed).")]
 FluencyModel = Annotated[
     str | None,
     typer.Option("--fluency-model", help="A text classifier that reads the generations: a Hub id or folder."),
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
         max_new_tokens: opt.MaxNewTokens = 200,
         token_budget: opt.Budget = None,
         gradient_norm: GradientNorm = False,
+        engine: Engine = "own",
         fluency_model: FluencyModel = None,
         perplexity_model: PerplexityModel = None,
         force: opt.Force = False,
@@ -45,6 +47,8 @@ def register(app: typer.Typer) -> None:
         """Measure a model once and score it: DIR/table.parquet and DIR/scores.json."""
         from unlearnkit.cli.progress import progress_bar, quiet_libraries
         from unlearnkit.cli.score import show
+        from unlearnkit.errors import UserError
+        from unlearnkit.measure.engines import speaker
         from unlearnkit.measure.judges import Judges, load_classifier
         from unlearnkit.models.load import load_model
         from unlearnkit.run.evaluate import evaluate, read_reference
@@ -63,6 +67,9 @@ def register(app: typer.Typer) -> None:
         compared, before = read_reference(reference), read_reference(target)
         start = starting_model(model, task=rows)
         loaded = start.loaded
+        if engine != "own" and processes.several():
+            raise UserError("--engine vllm runs in one process; launch one, or leave --engine out")
+        speaks = speaker(engine, model)
         judges = Judges(
             None if fluency_model is None else load_classifier(fluency_model),
             None if perplexity_model is None else load_model(perplexity_model),
@@ -80,6 +87,7 @@ def register(app: typer.Typer) -> None:
                 token_budget=token_budget,
                 gradient_norm=gradient_norm,
                 judges=judges,
+                speaker=speaks,
                 force=force,
                 progress=progress,
                 name=start.name,

@@ -87,7 +87,7 @@ def generate(
     for batch, parts in zip(batches, told, strict=True):
         for place, tokens in zip(batch, _unpacked(parts), strict=True):
             answers[open_places[place]] += tokens
-    return [_before_stop(tokens, stops) for tokens in answers]
+    return [before_stop(tokens, stops) for tokens in answers]
 
 
 def _packed(answers: Sequence[list[int]]) -> Parts:
@@ -103,7 +103,8 @@ def _unpacked(parts: Parts) -> list[list[int]]:
     return [tokens[start:end].tolist() for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _before_stop(tokens: list[int], stops: frozenset[int]) -> list[int]:
+def before_stop(tokens: list[int], stops: frozenset[int]) -> list[int]:
+    """The tokens before the first one that ends an answer."""
     return next((tokens[:at] for at, token in enumerate(tokens) if token in stops), tokens)
 
 

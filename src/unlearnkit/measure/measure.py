@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unlearnkit.errors import UserError
-from unlearnkit.measure.generate import generate, stop_tokens
+from unlearnkit.measure.engines import Speaker
+from unlearnkit.measure.generate import before_stop, generate, stop_tokens
 from unlearnkit.measure.gradient_norm import gradient_norms
 from unlearnkit.measure.one_pass import Scored, default_budget, score_answers
 from unlearnkit.measure.work import ONE_PROCESS, Kept, Work, Workers
@@ -61,6 +62,7 @@ def measure(
     token_budget: int | None = None,
     progress: Progress | None = None,
     gradient_norm: bool = False,
+    speaker: Speaker | None = None,
     workers: Workers = ONE_PROCESS,
     keep: Path | None = None,
 ) -> Table:
@@ -70,6 +72,7 @@ def measure(
     token_budget    padded tokens of one batch; by default what keeps the logits below a gigabyte
     progress        called with (what, done, total) as it goes on
     gradient_norm   the size of each answer's gradient too, for rows of the forget set and the holdout: a backward pass
+    speaker         another engine for the generations; the model at hand without
     workers         the processes that share the rows, each with the whole model; every one of them gets the whole table
     keep            a folder for finished batches: a measurement that is stopped goes on from there. To be removed when
                     the table is safe
@@ -89,16 +92,21 @@ def measure(
     model.eval()
     scored = score_answers(model, encoded, budget, _counter(progress, "scoring", len(todo)), work)
     asked = [n for n, item in enumerate(todo) if item.kind == "answer" and item.split != HOLDOUT and max_new_tokens]
-    answers = generate(
-        model,
-        [encoded[place] for place in asked],
-        [scored[place] for place in asked],
-        stops=stop_tokens(model, template.tokenizer),
-        max_new_tokens=max_new_tokens,
-        token_budget=budget,
-        advance=_counter(progress, "answering", len(asked)),
-        work=work,
-    )
+    stops = stop_tokens(model, template.tokenizer)
+    if speaker is not None:
+        told = speaker([encoded[place].prompt for place in asked], max_new_tokens, stops) if asked else []
+        answers = [before_stop(tokens, stops) for tokens in told]
+    else:
+        answers = generate(
+            model,
+            [encoded[place] for place in asked],
+            [scored[place] for place in asked],
+            stops=stops,
+            max_new_tokens=max_new_tokens,
+            token_budget=budget,
+            advance=_counter(progress, "answering", len(asked)),
+            work=work,
+        )
     attacked = [n for n, item in enumerate(todo) if item.kind == "answer" and item.split in ATTACKED and gradient_norm]
     eos = template.tokenizer.eos_token_id
     norms = gradient_norms(

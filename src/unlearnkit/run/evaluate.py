@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from unlearnkit.measure.engines import Speaker
 from unlearnkit.measure.judges import Judges
 from unlearnkit.measure.measure import MAX_NEW_TOKENS, Progress
 from unlearnkit.models.digest import weights_digest
@@ -50,13 +51,14 @@ def evaluate(
     token_budget: int | None = None,
     gradient_norm: bool = False,
     judges: Judges = NOBODY,
+    speaker: Speaker | None = None,
     force: bool = False,
     progress: Progress | None = None,
     name: str = "",
 ) -> Scores:
     """Measure and score into the folder `out`; a finished folder of the same evaluation is read instead.
 
-    `judges` are other models that read the generations.
+    `judges` are other models that read the generations, `speaker` is another engine that makes them.
     `name` is what the record calls the model; where it is empty, what the model was loaded as, without its path.
 
     The scores of a reference that does not fit are refused before anything is measured a second time: the table stays.
@@ -76,6 +78,7 @@ def evaluate(
             "target": None if target is None else target.digest(),
             **({"gradient_norm": True} if gradient_norm else {}),
             **judges.for_spec(),
+            **({} if speaker is None else {"engine": "vllm"}),
         },
     )
     processes.wait()  # until all have looked whether the folder can be taken
@@ -91,6 +94,7 @@ def evaluate(
         token_budget=token_budget,
         gradient_norm=gradient_norm,
         finish=judges.judged,
+        speaker=speaker,
         progress=progress,
     )
     tables = {role: other for role, other in (("reference", reference), ("target", target)) if other is not None}
