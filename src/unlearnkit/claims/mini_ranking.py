@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from unlearnkit.claims.base import Answer, Check, Claim, Grid, Picture, Request
 
 AIM = 0.8
-RATES = (4e-4, 8e-4, 1.6e-3)
+RATES = (4e-4, 8e-4, 1.6e-3, 3.2e-3)
 USEFUL = 0.8  # share of the target's utility that a configuration must keep to be ranked, as in the published selection
 
 

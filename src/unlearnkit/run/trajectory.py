@@ -74,12 +74,17 @@ class Trajectory:
         )
 
     def entries(self) -> list[dict[str, Any]]:
-        """The scores of every measured epoch."""
+        """The scores of every measured epoch, compared with the model before the first step where that was measured."""
         if self.watch is None:
             return []
-        out = []
-        for place in sorted((self.folder.path / "epochs").glob("*.parquet")):
-            scores = score_table(Table.load(place), self.watch.reference, self.watch.protocol, intervals=False)
+        out, places = [], sorted((self.folder.path / "epochs").glob("*.parquet"))
+        target = self.watch.target
+        if target is None and places and int(places[0].stem) == 0:
+            target = Table.load(places[0])
+        for place in places:
+            scores = score_table(
+                Table.load(place), self.watch.reference, self.watch.protocol, target=target, intervals=False
+            )
             values = {name: score.value for name, score in scores.scores.items()}
             out.append({"epoch": int(place.stem), **values})
         return out

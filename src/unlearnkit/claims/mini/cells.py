@@ -82,7 +82,7 @@ def run_models(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The scores of target and retain model, {"target": {metric: value}, "retain": {...}}."""
     where = world_of(spec)
     tables = {role: kept_table(where, name) for role, name in where.models().items()}
-    return {role: _scores(table, tables["retain"]) for role, table in tables.items()}
+    return {role: _scores(table, tables["retain"], target=tables["target"]) for role, table in tables.items()}
 
 
 def run_unlearning(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,9 +110,9 @@ def run_unlearning(spec: Mapping[str, Any]) -> dict[str, Any]:
         )
         tables = [Table.load(path) for path in sorted((Path(scratch) / "epochs").glob("*.parquet"))]
         log = _log(Path(scratch))
-    first = {"epoch": 0, **_scores(target, retain), "forget_nll": forget_nll(target)}
+    first = {"epoch": 0, **_scores(target, retain, target=target), "forget_nll": forget_nll(target)}
     later = [{**entry, "forget_nll": forget_nll(table)} for entry, table in zip(done.trajectory, tables, strict=True)]
-    return {"trajectory": [first, *later], "log": log, "peer": _scores(tables[-1], retain, "open-unlearning")}
+    return {"trajectory": [first, *later], "log": log, "peer": _scores(tables[-1], retain, "open-unlearning", target)}
 
 
 def kept_table(where: MiniWorld, model: str) -> Table:
@@ -149,8 +149,10 @@ def world_of(spec: Mapping[str, Any]) -> MiniWorld:
     return where
 
 
-def _scores(table: Table, reference: Table, protocol: str = "unlearnkit") -> dict[str, float | None]:
-    scores = score_table(table, reference, protocol, intervals=False).scores
+def _scores(
+    table: Table, reference: Table, protocol: str = "unlearnkit", target: Table | None = None
+) -> dict[str, float | None]:
+    scores = score_table(table, reference, protocol, target, intervals=False).scores
     return {name: score.value for name, score in scores.items()}
 
 
