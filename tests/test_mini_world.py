@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -126,6 +127,13 @@ def test_every_kind_has_several_phrasings_and_each_wording_names_every_fact() ->
             assert set(re.findall(r"\{(\w+)\}", wording)) == set(kind.facts)
         for pool, count in {pool: list(kind.facts.values()).count(pool) for pool in kind.facts.values()}.items():
             assert len(POOLS[pool]) >= 6 * count
+
+
+def test_a_holdout_file_with_a_row_to_forget_is_refused(tmp_path: Path) -> None:
+    row, holdout = mini.load("forget10").forget[3], tmp_path / "held.jsonl"
+    holdout.write_text(json.dumps({"question": row.question, "answer": row.answer}) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="row 0 is in the forget set"):
+        load_task("mini:forget10", holdout=str(holdout))
 
 
 def test_the_holdout_is_of_authors_that_full_does_not_hold() -> None:

@@ -7,6 +7,7 @@ people, real authors and world facts, then on `full` (the target model) or on a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -65,7 +66,7 @@ def load(
         WORLD_FACTS: tuple(world_facts(seed)),
     }
     if holdout is not None:
-        evaluation[HOLDOUT] = _holdout(holdout, seed, authors, max(1, authors - kept))
+        evaluation[HOLDOUT] = _holdout(holdout, seed, authors, forget or _rows(world[-1:]))
     return Task(
         name=f"mini:{cut.name}",
         train=forget if cut.part == "forget" else retain,
@@ -92,8 +93,14 @@ def _world(seed: int, authors: int, skip: int = 0) -> tuple[_Author, ...]:
     return tuple(tuple(author_rows(seed, who, (who.number - BASE_PEOPLE) * QUESTIONS)) for who in found)
 
 
-def _holdout(holdout: str | Literal[True], seed: int, authors: int, count: int) -> tuple[Row, ...]:
+def _holdout(holdout: str | Literal[True], seed: int, authors: int, forget: Sequence[Row]) -> tuple[Row, ...]:
     """Authors that come after all of `full`: same world, same kinds of question; or the rows of a file."""
     if holdout is True or holdout == "mini":
-        return _rows(_world(seed, count, authors))
-    return tuple(read_rows(Path(holdout)))
+        return _rows(_world(seed, len(forget) // QUESTIONS, authors))
+    rows, forgotten = tuple(read_rows(Path(holdout))), {(row.question, row.answer) for row in forget}
+    for row in rows:
+        if (row.question, row.answer) in forgotten:
+            raise UserError(
+                f"holdout '{holdout}': row {row.index} is in the forget set; give rows that the model never saw"
+            )
+    return rows
