@@ -55,7 +55,7 @@ EXACT = [
     ("pdu(variant='original') + rt", 0.3),
     ("jensun + jensun(on='retain')", 0.3),
     ("jensun(on='forget') + kl(mask='text')", 0.3),
-    ("undial + simnpo", 0.3),
+    ("undial + simnpo", 1.0),
     ("rt + kl(mask='all', length=128)", 0.3),
     ("ceu + tnpo + wga + satimp", 0.3),
 ]

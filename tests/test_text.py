@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from unlearnkit.errors import UserError
-from unlearnkit.text.batches import by_length, collate
+from unlearnkit.text.batches import by_length, cheapest, collate
 from unlearnkit.text.pairing import frozen_partner, partner, shuffled
 from unlearnkit.text.template import Encoded, Template
 
@@ -141,3 +141,18 @@ def test_orders_differ_by_epoch_and_seed() -> None:
     orders = {tuple(shuffled(seed, epoch, 20)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
     assert all(sorted(order) == list(range(20)) for order in orders)
+
+
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 300), st.integers(0, 80))
+def test_the_cheapest_batches_hold_every_row_once_within_the_budget(
+    lengths: list[int], budget: int, overhead: int
+) -> None:
+    def cost(batches: list[list[int]]) -> int:
+        return sum(len(batch) * max(lengths[place] for place in batch) + overhead for batch in batches)
+
+    batches = cheapest(lengths, budget, overhead)
+    assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
+    assert all(len(one) == 1 or len(one) * max(lengths[place] for place in one) <= budget for one in batches)
+    assert cost(batches) <= cost(by_length(lengths, budget))
+    longest = [max(lengths[place] for place in batch) for batch in batches]
+    assert longest == sorted(longest, reverse=True), "what does not fit fails at once"

@@ -62,3 +62,31 @@ def by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
         else:
             batches.append([place])
     return batches
+
+
+def cheapest(lengths: Sequence[int], budget: int, overhead: int) -> list[list[int]]:
+    """As `by_length`, but cut where the padded tokens of all batches, and `overhead` for each batch, are the fewest.
+
+    What a batch costs beside its tokens, such as adding up a gradient, is as much as `overhead` tokens cost.
+
+    >>> by_length([9, 2, 2, 2, 2], budget=18), cheapest([9, 2, 2, 2, 2], budget=18, overhead=1)
+    ([[0, 1], [2, 3, 4]], [[0], [1, 2, 3, 4]])
+    """
+    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    costs, starts = [0], [0]
+    for stop in range(1, len(order) + 1):
+        ways = []
+        for start in reversed(range(stop)):
+            padded = (stop - start) * lengths[order[start]]
+            if padded > budget and start < stop - 1:
+                break  # more rows, and longer ones, fit even less
+            ways.append((costs[start] + padded + overhead, start))
+        cost, start = min(ways)
+        costs.append(cost)
+        starts.append(start)
+    batches: list[list[int]] = []
+    stop = len(order)
+    while stop:
+        batches.append(order[starts[stop] : stop])
+        stop = starts[stop]
+    return batches[::-1]

@@ -18,10 +18,14 @@ from unlearnkit.models.reference import Reference
 from unlearnkit.objectives import Objective, Term
 from unlearnkit.objectives.base import Positions
 from unlearnkit.stats import TokenStats, View
-from unlearnkit.text.batches import by_length
+from unlearnkit.text.batches import cheapest
 from unlearnkit.training.data import Answer, Example
 
 Views = dict[tuple[str, Positions], View]
+# One more piece, whose gradients are to be added up, costs about as much as so many tokens: on a GPU, where the traffic of
+# the weights counts, some 100; on a CPU fewer. On TOFU's steps of 16 + 16 rows it leaves 8 % of padding, where filling the
+# budget left 34 %.
+OVERHEAD = 64
 NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
@@ -71,7 +75,7 @@ def _cut(
         for bundle in bundles
     ]
     pieces: list[Piece] = []
-    for places in by_length(lengths, token_budget):
+    for places in cheapest(lengths, token_budget, OVERHEAD):
         piece = Piece({}, widths)
         for place in places:
             for view, answer in bundles[place].items():
