@@ -176,7 +176,11 @@ def timed(run: Callable[[], None]) -> Cost:
 
 
 def speed(given: argparse.Namespace) -> dict[str, Any]:
-    """The median step of each recipe; their steps take turns."""
+    """The median step of each recipe, and the median over batches of its ratio to ours; their steps take turns.
+
+    Where other programs slow a step at random, a ratio of two steps of the same batch, taken one after the other, says
+    more than a ratio of medians.
+    """
     ours = Ours(*fresh(given), rows_of(given), given)
     recipes: dict[str, Any] = {"ours": ours}
     if not given.lora:
@@ -193,9 +197,18 @@ def speed(given: argparse.Namespace) -> dict[str, Any]:
             if number >= 3:  # the first ones warm up
                 costs[name].append(cost)
     found = {name: [statistics.median(column) for column in zip(*costs[name], strict=True)] for name in costs}
+    paired = {
+        name: [
+            statistics.median(one[n] / mine[n] for one, mine in zip(costs[name], costs["ours"], strict=True))
+            for n in range(2)
+        ]
+        for name in costs
+    }
+    least = {name: [min(column) for column in zip(*costs[name], strict=True)] for name in costs}
     tokens = statistics.mean(sum(len(a.row.ids) for e in batch for a in e.values()) for batch in ours.batches())
     matrices = int(ours.trainer.model.num_parameters(exclude_embeddings=True))
-    return {"steps": found, "reference": ours.reference_seconds, "tokens": tokens, "parameters": matrices}
+    fixed = {"paired": paired, "least": least, "count": given.steps}
+    return {"steps": found, **fixed, "reference": ours.reference_seconds, "tokens": tokens, "parameters": matrices}
 
 
 def memory(name: str, given: argparse.Namespace) -> dict[str, float]:
@@ -211,7 +224,7 @@ def memory(name: str, given: argparse.Namespace) -> dict[str, float]:
         recipe = Ours(model, tokenizer, (forget, retain), given)
     else:
         recipe = Plain(model, fresh(given)[0] if name == "plain" else None, "npo + rt" if name == "plain" else "ga")
-    for _ in range(25):
+    for _ in range(12):
         recipe.step(next(batches))
     peak = resident("VmHWM")
     if torch.cuda.is_available():
@@ -230,17 +243,16 @@ def growth(given: argparse.Namespace) -> dict[str, list[float]]:
     model, tokenizer = fresh(argparse.Namespace(**{**vars(given), "shape": given.shape or "tiny"}))
     base = {"batch": 4, "lora": None}
     cases = [("rows", {"batch": 4 * n}, 1) for n in (1, 4, 16)] + [("tokens", {}, n) for n in (1, 4, 16)]
-    ready = [
-        (kind, Ours(model, tokenizer, rows_of(given, times), argparse.Namespace(**{**vars(given), **base, **more})))
-        for kind, more, times in cases
-    ]
-    batches = [ours.batches() for _, ours in ready]
     found: dict[str, list[float]] = {"rows": [], "tokens": [], "row_tokens": [], "token_tokens": []}
-    for (kind, ours), some in zip(ready, batches, strict=True):
-        ours.step(some[0])
-        costs = [timed(lambda ours=ours, batch=batch: ours.step(batch)).processor for batch in some[1:6]]  # type: ignore[misc]
-        found[kind].append(statistics.mean(costs))
-        seen = [sum(len(a.row.ids) for e in batch for a in e.values()) for batch in some[1:6]]
+    for kind, more, times in cases:
+        asked = argparse.Namespace(**{**vars(given), **base, **more})
+        forget, retain = rows_of(given, times)
+        ours = Ours(model, tokenizer, (forget[: 4 * asked.batch], retain), asked)  # a step to warm up, three that count
+        first, *batches = ours.batches()
+        ours.step(first)
+        costs = [timed(lambda ours=ours, batch=batch: ours.step(batch)).processor for batch in batches]  # type: ignore[misc]
+        seen = [sum(len(a.row.ids) for e in batch for a in e.values()) for batch in batches]
+        found[kind].append(statistics.median(costs))
         found["row_tokens" if kind == "rows" else "token_tokens"].append(statistics.mean(seen))
     return found
 
@@ -255,21 +267,40 @@ def apart(name: str, arguments: list[str]) -> dict[str, float]:
 # -------------------------------------------------------------------------------------------------------------- words
 
 
+NO_GPU = [
+    "No GPU was at hand: the 1B and 8B shapes and the utilisation of an H200 were **not measured**. There:",
+    "",
+    "    python benchmarks/training.py --model MODEL --shape llama-3.2-1b --data TOFU_FOLDER --token-budget 16384",
+    "    python benchmarks/training.py --model MODEL --shape llama-3.1-8b --data TOFU_FOLDER --lora r=16 --checkpointing",
+    "",
+]
+READING = """What is saved: the reference's pass (its log-probabilities are columns), padding (rows of all views are
+pooled, sorted by length and cut where padding is least), logits at positions that are not scored, and
+the second model. What is not saved is the blocks' own work on the rows' tokens, which both do with the
+same code. The peak of the process counts some 500 MiB of libraries and data, equal on both sides, which
+hide the ratio on a model as small as this one; "above the loaded model" leaves them out. Time a token
+grows a little with the length of rows, as attention does, and falls with their number.
+"""
+
+
 def report(found: dict[str, Any], given: argparse.Namespace, command: str) -> str:
     """The page, made of what was measured."""
     steps, mem = found["speed"]["steps"], found["memory"]
     names = {"ours": "`npo + rt`, ours", "plain": "`npo + rt`, plain recipe", "ga": "`ga`, plain recipe"}
     lines = ["# What a training step costs", "", "Written by `benchmarks/training.py`:", "", f"    {command}", ""]
+    lines += [f"{found['speed']['count']} steps of each recipe, after three to warm up, batch {given.batch}.", ""]
     lines += [f"{found['machine']}; load average {found['load'][0]:.1f} before and {found['load'][1]:.1f} after.", ""]
     if max(found["load"]) > 1 and not torch.cuda.is_available():
         lines += ["**The machine was not idle.** Steps took turns, so ratios stand better than seconds do.", ""]
-    lines += ["| recipe | s a step | processor s a step | peak MiB | above the loaded model |", "|---|---|---|---|---|"]
+    lines += ["| recipe | s a step | processor s a step | the least of them | peak MiB | above the loaded model |"]
+    lines += ["|---|---|---|---|---|---|"]
     for name, (wall, processor) in steps.items():
+        least = found["speed"]["least"][name]
         peak = f"{mem[name]['peak']:.0f} | {mem[name]['peak'] - mem[name]['before']:.0f}"
-        lines.append(f"| {names[name]} | {wall:.3f} | {processor:.3f} | {peak} |")
+        lines.append(f"| {names[name]} | {wall:.3f} | {processor:.3f} | {least[1]:.3f} | {peak} |")
     lines += ["", f"The reference's columns: {found['speed']['reference']:.1f} s, once before training.", ""]
     if "plain" in steps:
-        lines += verdicts(steps, mem)
+        lines += verdicts(found["speed"], mem)
     if torch.cuda.is_available():
         flops = 6 * found["speed"]["tokens"] * found["speed"]["parameters"] / steps["ours"][0]
         lines += [
@@ -277,30 +308,36 @@ def report(found: dict[str, Any], given: argparse.Namespace, command: str) -> st
             "",
         ]
     else:
-        lines += ["No GPU was at hand: the 1B and 8B shapes and the utilisation of an H200 were **not measured**.", ""]
+        lines += NO_GPU
+    lines += [READING]
     return "\n".join(lines + growth_table(found["growth"]))
 
 
-def verdicts(steps: dict[str, list[float]], mem: dict[str, Any]) -> list[str]:
+def verdicts(speed: dict[str, Any], mem: dict[str, Any]) -> list[str]:
     """Ratios beside their aims, and whether the plain recipe is a fair one."""
-    ours, plain, ga = steps["ours"], steps["plain"], steps["ga"]
+    plain, ga, least = speed["paired"]["plain"], speed["paired"]["ga"], speed["least"]
     over = (mem[name]["peak"] - mem[name]["before"] for name in ("ours", "plain"))
     rows = [
-        ("plain / ours, seconds", plain[0] / ours[0], ">= 2"),
-        ("plain / ours, processor seconds", plain[1] / ours[1], ">= 2"),
+        ("plain / ours, seconds, median over batches", plain[0], ">= 2"),
+        ("plain / ours, processor seconds, median over batches", plain[1], ">= 2"),
+        ("plain / ours, least processor seconds", least["plain"][1] / least["ours"][1], ">= 2"),
         ("ours / plain, peak memory", mem["ours"]["peak"] / mem["plain"]["peak"], "<= 0.6"),
         ("ours / plain, memory above the loaded model", next(over) / next(over), "<= 0.6"),
     ]
+    judged = [(name, value, aim, value >= 2 if aim == ">= 2" else value <= 0.6) for name, value, aim in rows]
     lines = [
         "| ratio | measured | aim |",
         "|---|---|---|",
-        *(f"| {name} | {value:.2f} | {aim} |" for name, value, aim in rows),
+        *(f"| {name} | {value:.2f} | {aim}{'' if met else ': missed'} |" for name, value, aim, met in judged),
     ]
     if PEER.is_file():
         known = {entry["method"]: entry["median_step_cpu_s"] for entry in json.loads(PEER.read_text())}
         peer, mine = known["NPO"] / known["GradAscent"], plain[1] / ga[1]
         fair = "fair" if abs(mine / peer - 1) <= 0.2 else "NOT within 20 %, so the ratios above say little"
-        lines += ["", f"Plain NPO / plain GA: {mine:.2f} in processor seconds; the peer's: {peer:.2f} ({fair})."]
+        lines += [
+            "",
+            f"Plain NPO / plain GA: {mine:.2f} in processor seconds; the peer's: {peer:.2f} ({fair}).",
+        ]
     return [*lines, ""]
 
 
