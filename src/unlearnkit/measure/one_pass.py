@@ -23,8 +23,8 @@ from unlearnkit.text.template import Encoded
 
 # Stands for the logarithm of 0: its square times 0 is still 0 in float32.
 _LEAST = -1e15
-# Vocabulary statistics are taken over this many logits at a time, whatever the batch: 8 MiB in float32 stay in a cache.
-_LOGITS_AT_ONCE = 2**21
+# Vocabulary statistics are taken over this many logits at a time, whatever the batch: 2 MiB in float32 stay in a cache.
+_LOGITS_AT_ONCE = 2**19
 # The prompts of so many budgets of answers are computed together, so that answers of like length can be found.
 PROMPTS_AHEAD = 4
 
