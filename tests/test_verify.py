@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,14 @@ def test_losses_that_did_not_come_from_this_training_are_named(unlearned: Path, 
     wrong = first_failed(found.checks)
     assert wrong is not None
     assert wrong.detail.startswith("step 2: the loss 'npo' was ")
+
+
+def test_the_first_steps_of_an_adapter_are_those_of_an_adapter(task: Task, tiny_folder: Path, tmp_path: Path) -> None:
+    settings, start = replace(SETTINGS, lora="r=4", lr=0.02, max_grad_norm=0.0), start_of(tiny_folder)
+    template = Template(start.loaded.tokenizer)
+    unlearn(start, template, task, "npo + rt", tmp_path / "run", settings, save_checkpoints=False)
+    found = verify(tmp_path / "run", "train", Given(str(tiny_folder), task))
+    assert first_failed(found.checks) is None, found.checks
 
 
 def test_another_model_another_task_and_another_template_are_named(runs: Path, task: Task, tiny_folder: Path) -> None:

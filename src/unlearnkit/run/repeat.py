@@ -92,8 +92,14 @@ def trained_again(record: Mapping[str, Any], given: Given) -> list[Check]:
         return [skipped("trained again", "this run trained nothing")]
     steps = revive(record["losses"])
     count = len([step for step in steps["step"] if step <= given.steps])
-    task = _task(record, given)
-    start = starting_model(_base_model(record, given), task=task, seed=record["run"]["seed"] or 0)
+    task, settings = _task(record, given), settings_of(record)
+    start = starting_model(
+        _base_model(record, given),
+        task=task,
+        seed=record["run"]["seed"] or 0,
+        dtype=settings.weights,
+        quantize=settings.quantize,
+    )
     template = Template(start.loaded.tokenizer, given.template, given.system)
     used = {"forget": task.forget, "retain": task.retain}
     if record["spec"]["kind"] == "finetune":
@@ -144,7 +150,7 @@ def _first_steps(
     )
     with tempfile.TemporaryDirectory() as scratch:
         config = settings.config(Path(scratch), str(objective), "no")
-        trainer = UnlearnTrainer(start.loaded.model, config, examples, start.loaded.tokenizer)
+        trainer = UnlearnTrainer(settings.adapted(start.loaded.model), config, examples, start.loaded.tokenizer)
         trainer.add_callback(_StopAfter(given.steps))
         trainer.train()
     log: list[dict[str, Any]] = trainer.state.log_history
