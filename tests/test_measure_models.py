@@ -113,3 +113,14 @@ def test_a_memorised_answer_is_generated_from_the_pass(
     scored = score_answers(model, taught, 150)
     ours = generate(model, taught, scored, stops=stops, max_new_tokens=NEW_TOKENS, token_budget=60)
     assert ours == [plainly(model, row, stops) for row in taught]
+
+
+def test_an_answer_ends_where_a_model_of_learned_positions_can_read_no_further(
+    tiny: Loaded, sentences: list[tuple[str, str]]
+) -> None:
+    shape = {"model_type": "gpt2", "n_positions": 48, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}
+    model = new_model({**shape, "vocab_size": len(tiny.tokenizer)}, tiny.tokenizer, seed=0, device=CPU).model.eval()
+    rows = Template(tiny.tokenizer).encode_all(sentences[:4])
+    scored = score_answers(model, rows, 100)
+    answers = generate(model, rows, scored, stops=frozenset(), max_new_tokens=200, token_budget=100, context=48)
+    assert [row.prompt_length + len(answer) for row, answer in zip(rows, answers, strict=True)] == [48] * 4

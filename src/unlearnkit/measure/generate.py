@@ -7,6 +7,7 @@ is generated from there.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,20 +57,25 @@ def generate(
     stops: frozenset[int],
     max_new_tokens: int,
     token_budget: int,
+    context: int | None = None,
     advance: Callable[[int], None] = lambda done: None,
     work: Work = ALONE,
 ) -> list[list[int]]:
-    """The greedy answer to each row's prompt: token ids without the one that ended it, at most `max_new_tokens`."""
+    """The greedy answer to each row's prompt: token ids without the one that ended it, at most `max_new_tokens`.
+
+    context  tokens that the model can read, prompt and answer together; None for no limit
+    """
     answers: list[list[int]] = []
     open_places: list[int] = []
+    limits = [min(max_new_tokens, (context or sys.maxsize) - row.prompt_length) for row in rows]
     for place, (row, said) in enumerate(zip(rows, scored, strict=True)):
-        taken, done = agreed_prefix(row, said, max_new_tokens)
+        taken, done = agreed_prefix(row, said, limits[place])
         answers.append(taken)
         if not done and taken[-1] not in stops:
             open_places.append(place)
     advance(len(rows) - len(open_places))
     starts = [rows[place].prompt + tuple(answers[place]) for place in open_places]
-    room = [max_new_tokens - len(answers[place]) for place in open_places]
+    room = [limits[place] - len(answers[place]) for place in open_places]
     full = [len(start) + left for start, left in zip(starts, room, strict=True)]
     batches = by_length(full, 4 * token_budget)
     memory = Room()

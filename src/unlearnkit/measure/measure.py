@@ -103,6 +103,7 @@ def measure(
             [scored[place] for place in asked],
             stops=stops,
             max_new_tokens=max_new_tokens,
+            context=context_length(model),
             token_budget=budget,
             advance=_counter(progress, "answering", len(asked)),
             work=work,
