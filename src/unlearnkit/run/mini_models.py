@@ -115,18 +115,7 @@ def _train(which: MiniModel, progress: Progress | None) -> Loaded:
 
 def fit(loaded: Loaded, rows: list[Row], phase: Phase, seed: int, what: str, progress: Progress | None) -> None:
     """Finetune on rows, in place; `what` names the model in the progress."""
-    settings = Settings(
-        lr=phase.lr,
-        epochs=phase.epochs,
-        batch_size=phase.batch_size,
-        warmup=phase.warmup,
-        schedule=phase.schedule,
-        weight_decay=phase.weight_decay,
-        adam_beta2=phase.adam_beta2,
-        adam_epsilon=phase.adam_epsilon,
-        sampling=phase.sampling,
-        seed=seed,
-    )
+    settings = Settings(**asdict(phase), seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
         examples = Examples(parse_objective("rt"), Template(loaded.tokenizer), retain=rows, seed=seed)
         trainer = UnlearnTrainer(loaded.model, settings.config(Path(scratch), "rt", "no"), examples)
