@@ -76,6 +76,13 @@ def test_knowledge_in_one_view_alone_is_not_forgotten(view: str) -> None:
     assert score_table(model(**parts, seed=3), RETAIN, target=TARGET).verdict["label"] == "partly forgotten"
 
 
+def test_truth_ratios_that_tell_it_from_the_retain_model_are_not_forgotten() -> None:
+    """A little in every row, within the tolerance of the mean: only the distribution betrays it."""
+    verdict = score_table(model(2.0, 0.1, 0.25, seed=3), RETAIN, target=TARGET).verdict
+    assert verdict["label"] == "partly forgotten"
+    assert verdict["reason"].startswith("truth ratios tell it from the retain model: forget quality")
+
+
 @pytest.mark.parametrize("seed", range(4, 14))
 def test_retain_models_of_other_seeds_are_forgotten(seed: int) -> None:
     assert score_table(model(2.0, 0.1, 0.0, seed=seed), RETAIN, target=TARGET).verdict["label"] == "forgotten"

@@ -42,8 +42,8 @@ METHODS = ("ga + 3*rt", "npo(beta=0.1) + 3*rt", "0.125*simnpo(beta=3.5) + rt", "
 # Runs made to earn a label each; the target model and a retain model of another seed earn the two that are left.
 EARNED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "partly forgotten": ("npo(beta=0.1) + 3*rt", {"epochs": 2}),
-    "over-forgotten": ("ga + 3*rt", {"epochs": 7, "lr": 2e-3}),
-    "collapsed": ("ga", {"epochs": 7}),
+    "over-forgotten": ("ga + 3*rt", {}),
+    "collapsed": ("ga", {}),
 }
 KNOWS, LACKS = "full", "retain90"
 

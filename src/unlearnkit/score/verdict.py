@@ -41,12 +41,15 @@ class Thresholds:
     over          a view without a floor is at or below minus this: as far beyond the retain model as the target was short
     utility       model utility below this share of the target's (else the retain model's) is collapse
     fluency       the same for the fluency of generations, of the lesser of target's and retain model's
+    told_apart    forget quality below this is no chance: retain models of other seeds and shorter finetuning have 0.33
+                  to 1 on the embedded world, TOFU's 7B ones 0.87 to 1
     """
 
     untouched: float = 0.8
     over: float = 1.0
     utility: float = 0.5
     fluency: float = 0.5
+    told_apart: float = 0.05
 
 
 class View(NamedTuple):
@@ -111,11 +114,13 @@ def verdict(case: Case, thresholds: Thresholds | None = None) -> dict[str, Any]:
         "thresholds": asdict(rules) | {"tolerance": {view.metric.name: view.tolerance for view in VIEWS}},
         "not_read": lacking,
     }
-    told["label"], told["reason"] = _decide(readings, lost, rules)
+    told["label"], told["reason"] = _decide(readings, lost, told["forget_quality"], rules)
     return told
 
 
-def _decide(readings: Sequence[Reading], lost: Sequence[str], rules: Thresholds) -> tuple[str | None, str]:
+def _decide(
+    readings: Sequence[Reading], lost: Sequence[str], quality: float | None, rules: Thresholds
+) -> tuple[str | None, str]:
     if lost:
         return COLLAPSED, "; ".join(lost)
     if len(readings) < 2:
@@ -129,6 +134,8 @@ def _decide(readings: Sequence[Reading], lost: Sequence[str], rules: Thresholds)
     left = [each for each in readings if each.tells()]
     if left:
         return PARTLY, f"more is left than in a model that never saw the rows: {_named(left)}"
+    if quality is not None and quality < rules.told_apart:
+        return PARTLY, f"truth ratios tell it from the retain model: forget quality {quality:.3g} (below {rules.told_apart})"
     return FORGOTTEN, f"no view tells the model from one that never saw the rows: {_named(readings)}"
 
 
