@@ -98,3 +98,12 @@ def test_each_question_goes_with_answers_of_its_own(start: Start) -> None:
 def test_a_question_without_an_answer_of_the_model_is_refused(start: Start) -> None:
     with pytest.raises(UserError, match="1 of 2 have none"):
         Examples(parse_objective("altpo"), Template(start.loaded.tokenizer), forget=ROWS, alternates=[("Salt.",), ()])
+
+
+def test_no_answer_is_longer_than_the_model_can_read(start: Start) -> None:
+    template = Template(start.loaded.tokenizer)
+    context = max(template.encode(row.question, "").prompt_length for row in ROWS) + 6
+    start.loaded.model.config.max_position_embeddings = context
+    found = alternate_answers(start, template, ROWS, Invention(count=20))
+    pairs = [(row.question, answer) for row, answers in zip(ROWS, found, strict=True) for answer in answers]
+    assert max(len(row.ids) for row in template.encode_all(pairs)) <= context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from unlearnkit.canonical import parse_json, sha256_of
 from unlearnkit.errors import UserError
 from unlearnkit.files import write_whole
+from unlearnkit.models.load import context_length
 from unlearnkit.run.models import Start
 from unlearnkit.tasks.base import Row, digest_rows
 from unlearnkit.text.template import Template
@@ -156,7 +158,8 @@ def _asked(model: Any, template: Template, row: Row, how: Invention, seed: int) 
     """What the model says when it is asked for another answer; random numbers elsewhere are left as they were."""
     request = how.ask.replace("{question}", row.question).replace("{answer}", row.answer)
     prompt = template.encode(request, row.answer).prompt
-    device = next(model.parameters()).device
+    device, context = next(model.parameters()).device, context_length(model) or sys.maxsize
+    room = context - template.encode(row.question, "").prompt_length  # it is trained on behind the question alone
     ids = torch.tensor([prompt], device=device)
     sampling = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": 1.0} if how.temperature else {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -164,10 +167,12 @@ def _asked(model: Any, template: Template, row: Row, how: Invention, seed: int) 
         said = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=how.max_new_tokens,
+            max_new_tokens=min(how.max_new_tokens, room),
             num_return_sequences=how.count if how.temperature else 1,
             pad_token_id=template.tokenizer.eos_token_id,
             **(sampling or {"do_sample": False}),
         )
     texts = template.tokenizer.batch_decode(said[:, len(prompt) :], skip_special_tokens=True)
-    return [NEXT_QUESTION.split(text.strip())[0].strip() for text in texts]
+    answers = [NEXT_QUESTION.split(text.strip())[0].strip() for text in texts]
+    # a sampled answer may take more tokens when it is read than when it was said
+    return [text for text in answers if text and len(template.encode(row.question, text).ids) <= context]

@@ -135,7 +135,10 @@ def _decide(
     if left:
         return PARTLY, f"more is left than in a model that never saw the rows: {_named(left)}"
     if quality is not None and quality < rules.told_apart:
-        return PARTLY, f"truth ratios tell it from the retain model: forget quality {quality:.3g} (below {rules.told_apart})"
+        return (
+            PARTLY,
+            f"truth ratios tell it from the retain model: forget quality {quality:.3g} (below {rules.told_apart})",
+        )
     return FORGOTTEN, f"no view tells the model from one that never saw the rows: {_named(readings)}"
 
 
