@@ -120,8 +120,22 @@ def run(request: Request) -> Answer:
             f"rate of {', '.join(f'{rate:g}' for rate in rates)}; 0 where less than {USEFUL:.0%} of the target's utility "
             "is left. Medians over the worlds.",
             "The peer's tables are untuned runs at weight 1 and were not looked at when the embedded world was made.",
+            *_limits(scores, rates),
         ],
     )  # fmt: skip
+
+
+def _limits(scores: Mapping[str, Mapping[str, Any]], rates: Sequence[float]) -> list[str]:
+    """What the miniature cannot show, whatever comes out."""
+    edge = [name for name in METHODS if len(rates) > 1 and scores[name]["rate"] == max(rates)]
+    said = [
+        "AltPO asks the model to invent other answers. A model of a million weights follows no instruction, so what it "
+        "prefers here is noise; refusals are text of a kind that it has hardly read. Weights and margins are those tuned "
+        "for answers of forty tokens; here they have nine."
+    ]
+    if edge:
+        said.append(f"At the largest learning rate tried, so perhaps not at their best: {', '.join(edge)}.")
+    return said
 
 
 def _scores(request: Request, rates: Sequence[float]) -> dict[str, dict[str, Any]]:
