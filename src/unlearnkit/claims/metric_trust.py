@@ -202,7 +202,7 @@ def _verdicts(pools: Pools) -> list[Check]:
             f"{cleared} of {all_of}",
         ),
         Check(
-            "each of the five labels is given to every run made to earn it",
+            "each of the five labels is earned: by finetuned models, and by every run made for one of the other three",
             all(set(found) == {label} for label, found in pools.earned.items() if label in EARNED)
             and all(label in found for label, found in pools.earned.items()),
             "; ".join(f"{label}: {_tally(found)}" for label, found in pools.earned.items()),
