@@ -33,8 +33,8 @@ def run(request: Request) -> Answer:
         verdict=(
             "No baseline has forget quality above 0.05 with 90 % of the utility at any epoch."
             if not failed
-            else f"{len(failed)} of {len(checks)} ways have forget quality above 0.05 with 90 % of the utility at some epoch: "
-            f"{'; '.join(failed)}."
+            else f"{len(failed)} of {len(checks)} ways have forget quality above 0.05 with 90 % of the utility at some "
+            f"epoch: {'; '.join(failed)}."
         ),
         checks=checks,
         numbers={
