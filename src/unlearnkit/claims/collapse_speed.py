@@ -60,9 +60,8 @@ def run(request: Request) -> Answer:
                           "logarithm of steps, where NPO's curves are straight. Dotted: where the fits begin.")],
         notes=[
             "The paper proves linear against logarithmic growth for gradient descent on a logistic regression. A language "
-            "model under AdamW is neither: all methods first plunge alike, while answers known by heart become improbable; "
-            "where the fits begin was chosen behind that, on the curves of world 0. Towards the end NPO at large β is "
-            "slower than any logarithm.",
+            "model under AdamW is neither. The fits begin behind the first plunge, from answers known by heart to answers of "
+            "no probability; where that is was chosen on the curves of world 0.",
             "GA is on summed log-probabilities, NPO's limit as β → 0. Every step is on the whole forget set.",
         ],
     )  # fmt: skip

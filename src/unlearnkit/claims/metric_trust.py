@@ -241,7 +241,8 @@ def _verdict_table(pools: Pools) -> Grid:
 
 def _notes() -> list[str]:
     return [
-        "The models of a world share their base model, and differ in the seed and the length of finetuning: 6 epochs or 10. "
+        "The models of a world share their base model, and differ in the seed and the length of finetuning: "
+        f"{' or '.join(map(str, LENGTHS))} epochs. "
         "Each is compared with its world's first retain and target model, of which none is in the pools.",
         "A model of 1.1 million weights is not a language model of billions: read the order of the metrics, not "
         "the decimals. Published for Llama-3.2-1B (arXiv:2605.24614): extraction strength 0.891, exact memorisation 0.817, "

@@ -205,8 +205,8 @@ def _weighed(request: Request, plan: Plan) -> Part:
 
 def _notes(request: Request) -> list[str]:
     return [
-        "Every method has the demo's learning rate, epochs and batch size, and weight 1 on what keeps; the paper tunes the "
-        "learning rate of each. A method that would want another one is not shown at its best.",
+        "Every method has the demo's learning rate, epochs and batch size, and weight 1 on what keeps: one that would want "
+        "another is not shown at its best.",
         "Answers here have nine tokens where TOFU's have forty, so at β = 0.1 NPO brakes later.",
         f"Median over {len(request.seeds)} world{'s' if len(request.seeds) > 1 else ''}, epoch by epoch.",
     ]

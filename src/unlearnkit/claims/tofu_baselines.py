@@ -17,6 +17,11 @@ BASELINES = {
     "idk + rt": "preference optimisation",
 }
 
+_FEW_ROWS = [
+    "forget01 is a single author here, 20 rows: a p-value of so few rows says little, and even the target model may not be "
+    "told from the retain model.",
+]
+
 
 def run(request: Request) -> Answer:
     """Each baseline on each split in each world, measured every epoch; the median way of the worlds is judged."""
@@ -50,8 +55,7 @@ def run(request: Request) -> Answer:
         ],
         notes=[
             "Each line is the median over the worlds, epoch by epoch. All weights are 1, as in the paper.",
-            "forget01 is a single author here, 20 rows: a p-value of so few rows says little, and even the target model may "
-            "not be told from the retain model.",
+            *(_FEW_ROWS if SPLITS[0] in splits else []),
         ],
     )
 
