@@ -60,8 +60,8 @@ def run(request: Request) -> Answer:
                           "logarithm of steps, where NPO's curves are straight. Dotted: where the fits begin.")],
         notes=[
             "The paper proves linear against logarithmic growth for gradient descent on a logistic regression. A language "
-            "model under AdamW is neither. The fits begin behind the first plunge, from answers known by heart to answers of "
-            "no probability; where that is was chosen on the curves of world 0.",
+            "model under AdamW is neither. The fits begin behind the first plunge, from answers known by heart to answers "
+            "of no probability; where that is was chosen on the curves of world 0.",
             "GA is on summed log-probabilities, NPO's limit as β → 0. Every step is on the whole forget set.",
         ],
     )  # fmt: skip

@@ -129,9 +129,9 @@ def _limits(scores: Mapping[str, Mapping[str, Any]], rates: Sequence[float]) -> 
     """What the miniature cannot show, whatever comes out."""
     edge = [name for name in METHODS if len(rates) > 1 and scores[name]["rate"] == max(rates)]
     said = [
-        "What differs from the published setting, untested as a cause: AltPO asks the model to invent other answers, and one "
-        "of a million weights was never taught to follow a request; weights and margins are those tuned for TOFU's answers, "
-        "which are four times as long."
+        "What differs from the published setting, untested as a cause: AltPO asks the model to invent other answers, and "
+        "one of a million weights was never taught to follow a request; weights and margins are those tuned for TOFU's "
+        "answers, which are about four times as long."
     ]
     if edge:
         said.append(f"At the largest learning rate tried, so perhaps not at their best: {', '.join(edge)}.")
