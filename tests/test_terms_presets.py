@@ -29,7 +29,7 @@ def test_the_tuned_presets_are_those_of_the_150_checkpoints() -> None:
     assert tuned == {
         "altpo": ("altpo(beta=0.1) + 2*rt", 5e-5, 10),
         "npo": ("npo(beta=0.1) + 5*rt", 5e-5, 10),
-        "simnpo": ("0.125*simnpo(beta=3.5) + rt", 5e-5, 10),
+        "simnpo": ("0.125*simnpo(beta=3.5, gamma=1, variant='original') + rt", 5e-5, 10),
         "idkdpo": ("dpo(beta=0.1) + rt", 5e-5, 10),
         "graddiff": ("ga + 5*rt", 2e-5, 5),
     }
