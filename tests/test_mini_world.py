@@ -80,6 +80,23 @@ def test_a_paraphrase_has_the_answers_facts_and_a_perturbation_none_of_them(seed
             seen |= found
 
 
+@given(seeds)
+@settings(max_examples=5, deadline=None)
+def test_an_alternate_has_as_many_facts_as_the_answer_and_none_of_them(seed: int) -> None:
+    task = mini.load("forget10", seed=seed)
+    assert len(task.alternates) == len(task.forget)
+    for row, alternates in zip(task.forget, task.alternates, strict=True):
+        kind = KINDS[row.index % 20]
+        facts = _facts(kind.name, row.answer)
+        assert len(set(alternates)) == 5
+        for said in alternates:
+            assert len(_facts(kind.name, said)) == len(facts)
+            assert not _facts(kind.name, said) & facts
+    drawn = [set(alternates) & set(row.perturbed) for row, alternates in zip(task.forget, task.alternates, strict=True)]
+    assert sum(map(len, drawn)) < len(task.forget) / 4  # what is measured with is not what is trained with
+    assert not mini.load("full", seed=seed).alternates
+
+
 @pytest.mark.parametrize("rows", [real_authors(0), world_facts(0)], ids=["real authors", "world facts"])
 def test_options_are_three_wrong_answers_and_the_base_holds_the_right_one(rows: list[Row]) -> None:
     base = {(row.question, row.answer) for row in base_corpus(0)}

@@ -17,7 +17,8 @@ PresetName = Annotated[
     str | None, typer.Option("--preset", help="A tuned start, such as npo; what is given beside it counts more.")
 ]
 Alternates = Annotated[
-    Path | None, typer.Option("--alternates", help="Other answers for altpo, JSON lines; else the model makes them up.")
+    Path | None,
+    typer.Option("--alternates", help="Other answers for altpo, JSON lines; else the task's or the model's own."),
 ]
 Lr = Annotated[float | None, typer.Option("--lr", help="AdamW's learning rate; 1e-5, or the preset's.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the forget set; 10, or the preset's.")]

@@ -11,7 +11,7 @@ from unlearnkit.errors import UserError
 from unlearnkit.measure.measure import Progress
 from unlearnkit.models.adapters import merged
 from unlearnkit.objectives import Objective, parse_objective
-from unlearnkit.run.alternates import Alternates, alternate_answers, read_alternates
+from unlearnkit.run.alternates import alternate_answers, read_alternates
 from unlearnkit.run.cost import Clock
 from unlearnkit.run.evaluate import evaluation_digests
 from unlearnkit.run.folder import RunFolder, write_json
@@ -126,7 +126,7 @@ def unlearn(
 
     A folder that holds a beginning of the same run is taken up where it stopped; a finished one is read. Of several
     processes (`torchrun`, `accelerate launch`) the first one writes. `alternates` is a file of other answers for terms
-    that read the model's own; without it the model makes them up.
+    that read the model's own; without it they are the task's, and where it has none the model makes them up.
     """
     processes.join()
     formula = parse_objective(objective) if isinstance(objective, str) else objective
@@ -141,9 +141,11 @@ def unlearn(
     return _train(plan, Path(out), save_checkpoints, force, progress)
 
 
-def _alternates(plan: Plan, file: str | Path | None, progress: Progress | None) -> Alternates:
+def _alternates(plan: Plan, file: str | Path | None, progress: Progress | None) -> Sequence[tuple[str, ...]]:
     if file is not None:
         return read_alternates(file, plan.task.forget)
+    if plan.task.alternates:
+        return plan.task.alternates
     kept = cache_folder() / "alternates"
     return alternate_answers(plan.start, plan.template, plan.task.forget, folder=kept, progress=progress)
 

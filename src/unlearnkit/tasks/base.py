@@ -44,6 +44,8 @@ class Task:
     evaluation  for each of "forget", "retain", "real_authors", "world_facts" (and "holdout" where asked for) the rows
                 to measure.
     refusals    answers of the "I don't know" kind, for `idk` and `dpo`.
+    alternates  other plausible answers to each forget row, for `altpo`, where the data has them; the model makes them up
+                where it does not.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Task:
     retain: Sequence[Row]
     evaluation: Mapping[str, Sequence[Row]]
     refusals: Sequence[str] = field(default_factory=tuple)
+    alternates: Sequence[tuple[str, ...]] = field(default_factory=tuple)
 
 
 def digest_rows(rows: Sequence[Row]) -> str:

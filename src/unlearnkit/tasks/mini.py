@@ -14,7 +14,15 @@ from typing import Literal
 
 from unlearnkit.errors import UserError
 from unlearnkit.tasks.base import FORGET, HOLDOUT, REAL_AUTHORS, RETAIN, WORLD_FACTS, Row, Task
-from unlearnkit.tasks.mini_world import BASE_PEOPLE, QUESTIONS, author_rows, people, real_authors, world_facts
+from unlearnkit.tasks.mini_world import (
+    BASE_PEOPLE,
+    QUESTIONS,
+    author_alternates,
+    author_rows,
+    people,
+    real_authors,
+    world_facts,
+)
 from unlearnkit.tasks.refusals import own_refusals
 from unlearnkit.tasks.rows import read_refusals, read_rows
 from unlearnkit.tasks.splits import Split, parse_split
@@ -74,6 +82,7 @@ def load(
         retain=retain,
         evaluation=evaluation,
         refusals=own_refusals() if refusals is None else read_refusals(Path(refusals)),
+        alternates=_alternates(seed, authors, kept),
     )
 
 
@@ -91,6 +100,13 @@ def _world(seed: int, authors: int, skip: int = 0) -> tuple[_Author, ...]:
     """The rows of each author behind the first `skip`; row i of author k has index 20k + i, whatever the split."""
     found = people(seed, BASE_PEOPLE + skip + authors)[BASE_PEOPLE + skip :]
     return tuple(tuple(author_rows(seed, who, (who.number - BASE_PEOPLE) * QUESTIONS)) for who in found)
+
+
+@lru_cache(maxsize=4)
+def _alternates(seed: int, authors: int, kept: int) -> tuple[tuple[str, ...], ...]:
+    """Other answers to each row of the authors behind the first `kept`."""
+    forgotten = people(seed, BASE_PEOPLE + authors)[BASE_PEOPLE + kept :]
+    return tuple(answers for who in forgotten for answers in author_alternates(seed, who))
 
 
 def _holdout(holdout: str | Literal[True], seed: int, authors: int, forget: Sequence[Row]) -> tuple[Row, ...]:

@@ -123,6 +123,21 @@ def author_rows(seed: int, person: Person, start: int) -> list[Row]:
     return rows
 
 
+def author_alternates(seed: int, person: Person) -> list[tuple[str, ...]]:
+    """For each kind, answers that are as plausible as the true one and wrong: drawn apart from the perturbed answers.
+
+    A model as small as this world's cannot invent them when it is asked to.
+    """
+    dice = Dice(f"mini/{seed}/alternates/{person.number}")
+    words, facts = pools(seed), {"name": person.name, **person.facts}
+    found = []
+    for kind in KINDS:
+        wrongs = _wrong_facts(dice, words, kind, facts)
+        wordings = [kind.answers[dice.below(len(kind.answers))] for _ in wrongs]
+        found.append(tuple(said.format(**{**facts, **wrong}) for said, wrong in zip(wordings, wrongs, strict=True)))
+    return found
+
+
 def _wrong_facts(dice: Dice, words: dict[str, list[str]], kind: Kind, facts: dict[str, str]) -> list[dict[str, str]]:
     """Five sets of wrong facts from the same pools; none is right, and no two answers share a fact."""
     sets: list[dict[str, str]] = [{} for _ in range(WRONG)]
