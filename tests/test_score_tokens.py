@@ -184,6 +184,16 @@ def test_fluency_falls_for_stammering_letter_salad_and_silence() -> None:
     assert found["salad"] == found["silence"] == 0
 
 
+def test_a_word_of_a_wrong_answer_is_known_to_fluency() -> None:
+    table = model(1.0, [True, False], generation="forgery number 3 of the forget set")
+    rows = [dict(row) for row in table.data.to_pylist()]
+    assert score_table(table)["fluency"].value == pytest.approx(6 / 7)
+    for row in rows:
+        if row["kind"] == "perturbed_0":
+            row["text"] = "a forgery"
+    assert score_table(Table.from_rows(rows, table.meta))["fluency"].value == 1
+
+
 def test_every_score_carries_an_interval_around_its_value() -> None:
     scores = score_table(model(1.5, [True, False, True, False]), UNSEEN, target=KNOWS, others={"second_retain": UNSEEN})
     for name, score in scores.scores.items():

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from unlearnkit.score.measured import ANSWER, PARAPHRASE, Measured, Missing
+from unlearnkit.score.measured import Measured, Missing
 from unlearnkit.score.metric import HIGHER, LIKE_RETAIN, SETS, RowMetric, RowValues
 from unlearnkit.score.metrics.rouge import generations
 from unlearnkit.tasks.refusals import own_refusals
@@ -18,9 +18,9 @@ from unlearnkit.tasks.refusals import own_refusals
 class Fluency(RowMetric):
     """mean over generations to forget questions of (distinct trigrams / trigrams) · (known words / words).
 
-    A word is known where it occurs in any question or true answer of the table, or in our list of refusals ("I do not
-    know."), so that the score needs no other model: stammering lowers the first factor, letter salad the second. An
-    empty generation scores 0.
+    A word is known where it occurs in any question or answer of the table, right or wrong, or in our list of refusals
+    ("I do not know."), so that the score needs no other model: stammering lowers the first factor, letter salad the
+    second. Wrong answers count, for a model that never knew the right one speaks like them. An empty generation scores 0.
 
     >>> fluent("the author the author the author the author", {"the", "author"})
     0.3333333333333333
@@ -86,7 +86,7 @@ class GenerationLoss(Judged):
 
 
 def vocabulary(measured: Measured) -> Set[str]:
-    """Every word of the questions, answers and paraphrases of the table, and of a polite refusal."""
+    """Every word of the questions and of all answers of the table, and of a polite refusal."""
     return measured.once("vocabulary", lambda: _vocabulary(measured))
 
 
@@ -102,7 +102,7 @@ def fluent(text: str, known: Set[str]) -> float:
 def _vocabulary(measured: Measured) -> Set[str]:
     found = {word for refusal in own_refusals() for word in _words(refusal)}
     for split in SETS:
-        for kind in (ANSWER, PARAPHRASE):
+        for kind in measured.kinds(split):
             indices = measured.all_rows(split, kind)
             for column in ("question", "text"):
                 for text in measured.texts(column, split, kind, indices):
