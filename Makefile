@@ -14,7 +14,7 @@ test: $(READY)  ## the fast suite, doctests included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: $(READY)  ## kill tests, process groups, fuzzing, browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
 
 check: $(READY)  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

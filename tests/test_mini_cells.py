@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 import pytest
+import torch
 
 from unlearnkit.claims.mini.cells import (
     MiniWorld,
@@ -13,9 +17,15 @@ from unlearnkit.claims.mini.cells import (
     run_unlearning,
     unlearning_cell,
 )
+from unlearnkit.run.models import starting_model
+from unlearnkit.run.settings import Settings
+from unlearnkit.run.train import unlearn
 from unlearnkit.sweep import sweep
 from unlearnkit.table import Table
+from unlearnkit.tasks import mini
+from unlearnkit.tasks.base import Row
 from unlearnkit.tasks.mini_recipe import DEMO
+from unlearnkit.text.template import Template
 
 
 @pytest.mark.parametrize(
@@ -59,6 +69,7 @@ def test_forget_nll_is_a_sum_over_an_answers_tokens_and_a_mean_over_forget_rows(
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("models of the embedded world")
 def test_a_cell_unlearns_and_brings_back_its_trajectory(tmp_path: Path) -> None:
     """Trains the world's models where the cache lacks them: a few minutes then."""
     where = MiniWorld(max_new_tokens=4)
@@ -72,3 +83,36 @@ def test_a_cell_unlearns_and_brings_back_its_trajectory(tmp_path: Path) -> None:
     steps = [entry["loss/npo"] for entry in run["log"] if "loss/npo" in entry]
     assert steps[0] == pytest.approx(13.8629, abs=1e-3)
     assert len(steps) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("models of the embedded world")
+@pytest.mark.filterwarnings("ignore:--weights bf16")
+def test_at_rate_1e_5_npo_forgets_with_fp32_weights_and_hardly_moves_bf16_ones(tmp_path: Path) -> None:
+    task, grown, moved = mini.load("forget10"), {}, {}
+    for weights in ("float32", "bfloat16"):
+        start = starting_model("mini:target@0", dtype=weights)
+        template, was = Template(start.loaded.tokenizer), copy.deepcopy(start.loaded.model.state_dict())
+        first = answer_nll(start.loaded.model, template, task.forget)
+        settings = Settings(lr=1e-5, epochs=20, batch_size=16, schedule="constant", max_grad_norm=0, weights=weights)
+        unlearn(start, template, task, "npo(beta=0.1)", tmp_path / weights, settings, save_checkpoints=False)
+        grown[weights] = answer_nll(start.loaded.model, template, task.forget) / first
+        now = start.loaded.model.state_dict()
+        moved[weights] = mean((value != now[name]).float().mean().item() for name, value in was.items())
+    # measured: the negative log-likelihood of the forget answers grows threefold, against 2 %
+    assert moved["float32"] > 0.9
+    assert moved["bfloat16"] < 0.2
+    assert grown["float32"] > 2
+    assert abs(grown["bfloat16"] - 1) < 0.1
+
+
+@torch.no_grad()
+def answer_nll(model: torch.nn.Module, template: Template, rows: Sequence[Row]) -> float:
+    """Mean over the rows of −log π(answer|question) in nats, in float32 whatever the weights are."""
+    model, total = copy.deepcopy(model).float().eval(), 0.0
+    for row in rows:
+        encoded = template.encode(row.question, row.answer)
+        ids, start = torch.tensor([encoded.ids]), encoded.prompt_length
+        scored = model(input_ids=ids).logits[0, start - 1 : -1].log_softmax(-1)
+        total -= scored.gather(1, ids[0, start:, None]).sum().item()
+    return total / len(rows)
