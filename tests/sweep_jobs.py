@@ -30,3 +30,7 @@ def die(spec: dict[str, Any]) -> None:
 def wait(spec: dict[str, Any]) -> dict[str, int]:
     time.sleep(0.5)
     return {"number": spec["number"], "pid": os.getpid()}
+
+
+def read(spec: dict[str, Any], places: dict[str, str]) -> str:
+    return f"{spec['part']}: {Path(places['file']).read_text()}"

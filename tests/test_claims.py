@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,51 @@ def test_a_finished_claim_is_read_and_another_one_refused(tmp_path: Path) -> Non
     assert [request.seeds for request in runs] == [(1,), (7,)]
 
 
+def on_data(runs: list[Request]) -> Claim:
+    found = claim("on-data", work=runs.append)
+    return replace(
+        found,
+        takes_data=True,
+        data_seeds=(7,),
+        inputs=lambda data, models: {} if data is None else {"rows": data.name, "weights": str(models and models.name)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "seeds", "shown"),
+    [
+        (Options(), (1, 2), "on-data --out DIR"),
+        (Options(data=Path("/my/rows")), (7,), "on-data --data DATA --out DIR"),
+        (
+            Options(data=Path("/my/rows"), models=Path("/my/models")),
+            (7,),
+            "on-data --data DATA --models MODELS --out DIR",
+        ),
+        (Options(quick=True, data=Path("/my/rows")), (1,), "on-data --quick --data DATA --out DIR"),
+        (Options(seeds=(3,), data=Path("/my/rows")), (3,), "on-data --seeds 3 --data DATA --out DIR"),
+    ],
+)
+def test_data_and_models_are_handed_on_and_said_as_digests(
+    tmp_path: Path, options: Options, seeds: tuple[int, ...], shown: str
+) -> None:
+    runs: list[Request] = []
+    said = reproduce(on_data(runs), tmp_path, options)
+    assert [(one.seeds, one.data, one.models) for one in runs] == [(seeds, options.data, options.models)]
+    page = (tmp_path / "page.md").read_text()
+    assert f"unlearnkit reproduce {shown}\n" in page
+    assert "/my" not in page + json.dumps(said)
+    assert said["inputs"] == json.loads((tmp_path / "spec.json").read_text())["data"]
+    assert ("- digests of what was given: rows rows" in page) is (options.data is not None)
+
+
+def test_of_all_claims_only_those_that_take_data_get_it(fake: Callable[..., None], tmp_path: Path) -> None:
+    runs: list[Request] = []
+    fake(claim("first", work=runs.append), on_data(runs))
+    arguments = ["--data", str(tmp_path), "--models", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert run(["reproduce", "all", *arguments]) == 0
+    assert [(one.data, one.models) for one in runs] == [(None, None), (tmp_path, tmp_path)]
+
+
 def test_an_interrupted_claim_takes_up_its_finished_cells(tmp_path: Path) -> None:
     cells, results = [Cell("a", "unlearnkit.canonical:sha256_of", {"a": 1})], []
 
@@ -156,6 +202,10 @@ def test_all_holds_only_if_every_claim_does(fake: Callable[..., None], tmp_path:
         (["npo-synthetic", "--out", "out", "--seeds", "1,x"], "--seeds 1,x: give numbers"),
         (["npo-synthetic", "--out", "out", "--seeds", "1,1"], "a seed stands twice"),
         (["npo-synthetic", "--out", "out", "--data", "."], "makes its own data; leave --data out"),
+        (["npo-synthetic", "--out", "out", "--data", ".", "--models", "."], "leave --data and --models out"),
+        (["npo-synthetic", "--out", "out", "--models", "m"], "--models m: these models belong to data; give --data"),
+        (["tofu-baselines", "--out", "out", "--models", "m"], "--models m: these models belong to data; give --data"),
+        (["all", "--out", "out", "--models", "m"], "--models m: these models belong to data; give --data"),
         (["npo-synthetic", "--out", "out", "--workers", "0"], "--workers"),
         (["npo-synthetic", "--out", "a-file"], "is a file; give a folder"),
         (["all", "--out", "a-file"], "is a file; give a folder"),

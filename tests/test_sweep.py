@@ -93,6 +93,27 @@ def test_a_cells_digest_depends_on_function_and_spec_alone() -> None:
     assert one.digest not in {other.digest for other in others}
 
 
+def reading(module: str, folder: Path, text: str) -> list[Cell]:
+    (folder / text).write_text(text)
+    return [Cell(part, f"{module}:read", {"part": part}, {"file": str(folder / text)}) for part in ("a", "b")]
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_places_reach_the_function_and_nothing_else(jobs: str, tmp_path: Path, workers: int) -> None:
+    here, there = (reading(jobs, tmp_path, text) for text in ("here", "there"))
+    assert [cell.digest for cell in here] == [Cell("", cell.function, cell.spec).digest for cell in there]
+    assert sweep(here, tmp_path / "cells", workers=workers) == ["a: here", "b: here"]
+    assert sweep(there, tmp_path / "cells", workers=workers) == ["a: here", "b: here"], "kept: the same cells"
+    for kept in (tmp_path / "cells").glob("*.json"):
+        assert "places" not in json.loads(kept.read_text())
+        assert str(tmp_path) not in kept.read_text()
+
+
+def test_kept_cells_of_earlier_versions_are_still_found() -> None:
+    one = Cell("a", "m:f", {"x": 1})
+    assert one.digest == "ec63d6d41ba3134ba62347a989fa9219c97e9ec7ec9a68f07c1180fea8034c0c"
+
+
 def test_without_ray_the_user_is_told_what_to_install(
     jobs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +157,7 @@ def _on_ray(jobs: str, tmp_path: Path) -> None:
         sweep([Cell("bad", f"{jobs}:fail", {}), *cells], tmp_path / "cells", ray="local")
     again: list[Mapping[str, Any]] = sweep(cells, tmp_path / "cells", ray="local")
     assert again == found, "finished cells are read: the same processes' numbers"
+    assert sweep(reading(jobs, tmp_path, "here"), tmp_path / "cells", ray="local") == ["a: here", "b: here"]
 
 
 @pytest.mark.slow

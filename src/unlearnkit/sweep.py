@@ -29,15 +29,18 @@ class Cell:
     name      what progress and failures call it; no part of its identity
     function  "module:function" of a function that takes the spec and returns a JSON value; it depends on nothing else
     spec      JSON values
+    places    where this machine keeps what the spec names by digest: handed to the function as its second argument, where
+              there are any; no part of the identity, and not kept. The function makes sure that the digests are right
 
     >>> one = Cell("one", "unlearnkit.canonical:sha256_of", {"a": 1})
-    >>> one.digest == Cell("another name", one.function, {"a": 1}).digest
+    >>> one.digest == Cell("another name", one.function, {"a": 1}, {"data": "/mnt/tofu"}).digest
     True
     """
 
     name: str
     function: str
     spec: Mapping[str, Any] = field(hash=False)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def digest(self) -> str:
@@ -69,8 +72,8 @@ def sweep(
 
     Cells run one after another in this process, with `workers` above 1 in so many processes of their own, with `ray` on
     the cluster of that address ("auto", "ray://HOST:10001", or "local" for one that is started here). Each finished
-    cell is written as `folder/DIGEST.json` at once, by this process alone, so a cluster needs no shared disk. A cell that
-    fails does not stop the others: `CellsFailed` names it when they are done.
+    cell is written as `folder/DIGEST.json` at once, by this process alone, so a cluster needs no shared disk, unless cells
+    have places. A cell that fails does not stop the others: `CellsFailed` names it when they are done.
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
@@ -96,12 +99,13 @@ def processor_seconds(folder: str | Path) -> float:
     return round(sum((float(one["processor_seconds"]) for one in found if one is not None), 0.0), 1)
 
 
-def attempt(function: str, spec: Mapping[str, Any]) -> Outcome:
+def attempt(function: str, spec: Mapping[str, Any], places: Mapping[str, str]) -> Outcome:
     """Call the function; what it raises becomes an outcome too, as not every exception survives the way back."""
     began, worked = time.perf_counter(), time.process_time()
     try:
         module, _, name = function.partition(":")
-        result = getattr(importlib.import_module(module), name)(dict(spec))
+        given = (dict(spec), dict(places)) if places else (dict(spec),)
+        result = getattr(importlib.import_module(module), name)(*given)
     except Exception as problem:
         return {"error": f"{type(problem).__name__}: {' '.join(str(problem).split())}"}
     return {
@@ -121,7 +125,7 @@ def _run(cells: Sequence[Cell], workers: int, ray: str | None) -> Iterator[tuple
         yield from _run_in_processes(cells, workers)
     else:
         for cell in cells:
-            yield cell, attempt(cell.function, cell.spec)
+            yield cell, attempt(cell.function, cell.spec, cell.places)
 
 
 def _run_in_processes(cells: Sequence[Cell], workers: int) -> Iterator[tuple[Cell, Outcome]]:
@@ -142,7 +146,7 @@ def _pooled(cells: Sequence[Cell], workers: int) -> Iterator[tuple[Cell, Outcome
     threads = max(1, (os.cpu_count() or 1) // workers)
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_share, initargs=(threads,))
     try:
-        waiting = {pool.submit(attempt, cell.function, dict(cell.spec)): cell for cell in cells}
+        waiting = {pool.submit(attempt, cell.function, dict(cell.spec), dict(cell.places)): cell for cell in cells}
         for done in as_completed(waiting):
             try:
                 yield waiting[done], done.result()

@@ -21,7 +21,7 @@ PATIENCE = 10.0  # seconds to wait for a cluster's port
 def run_on_ray(cells: Sequence[Cell], address: str, attempt: Callable[..., Outcome]) -> Iterator[tuple[Cell, Outcome]]:
     """Each cell with its outcome, in the order in which they end. A cell asks for one core.
 
-    attempt  what is called with a cell's function and spec; it must be importable on the cluster
+    attempt  what is called with a cell's function, spec and places; it must be importable on the cluster
 
     A cluster that was started here, or a connection that was made here, is closed again.
     """
@@ -38,7 +38,7 @@ def run_on_ray(cells: Sequence[Cell], address: str, attempt: Callable[..., Outco
 
 def _dealt(ray: Any, cells: Sequence[Cell], attempt: Callable[..., Outcome]) -> Iterator[tuple[Cell, Outcome]]:
     task = ray.remote(num_cpus=1)(attempt)
-    waiting = {task.remote(cell.function, dict(cell.spec)): cell for cell in cells}
+    waiting = {task.remote(cell.function, dict(cell.spec), dict(cell.places)): cell for cell in cells}
     while waiting:
         (done, *_), _ = ray.wait(list(waiting), num_returns=1)
         cell = waiting.pop(done)

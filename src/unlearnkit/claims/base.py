@@ -23,6 +23,7 @@ class Request(NamedTuple):
     quick    a reduced version: fewer seeds, methods or steps
     seeds    never empty: the user's, else the claim's own
     data     a folder of data, for claims that can run on TOFU itself
+    models   a folder of models that go with it; without it they are trained
     workers  processes, for cells that are run here
     ray      the address of a Ray cluster, or None to run here
     """
@@ -31,6 +32,7 @@ class Request(NamedTuple):
     quick: bool
     seeds: tuple[int, ...]
     data: Path | None = None
+    models: Path | None = None
     workers: int = 1
     ray: str | None = None
     progress: Progress | None = None
@@ -86,7 +88,7 @@ class Answer(NamedTuple):
         return bool(self.checks) and all(check.held for check in self.checks)
 
 
-def _no_inputs(_: Path | None) -> dict[str, str]:
+def _no_inputs(data: Path | None, models: Path | None) -> dict[str, str]:
     return {}
 
 
@@ -99,8 +101,10 @@ class Claim:
     run          does the work; imports what is heavy itself, so that listing claims is quick
     seeds        by default; `quick_seeds` with --quick
     workers      processes to run cells in where the user does not say, at most one a core
-    takes_data   whether --data means something to it
-    inputs       digests of what lies in the data folder: they belong to the identity of the run
+    takes_data   whether --data, and --models with it, mean something to it
+    data_seeds   by default where data is given; none: as without
+    inputs       digests of what lies in the folders of data and of models: they belong to the identity of the run. What
+                 cannot be run with them is a `UserError`, before anything is written
     """
 
     name: str
@@ -111,7 +115,14 @@ class Claim:
     quick_seeds: tuple[int, ...]
     workers: int = 1
     takes_data: bool = False
-    inputs: Callable[[Path | None], Mapping[str, str]] = _no_inputs
+    data_seeds: tuple[int, ...] = ()
+    inputs: Callable[[Path | None, Path | None], Mapping[str, str]] = _no_inputs
+
+    def seeds_for(self, quick: bool, data: bool) -> tuple[int, ...]:
+        """The claim's own seeds, where the user names none."""
+        if quick:
+            return self.quick_seeds
+        return (data and self.data_seeds) or self.seeds
 
 
 def claims() -> dict[str, Claim]:

@@ -21,6 +21,7 @@ class Circumstances:
     seconds            of this run; where it was `resumed`, finished cells were read and not run
     processor_seconds  of all cells, whenever they ran
     load               how many processes wanted a core, on average over the last five minutes; None where nobody counts
+    inputs             digests of the data and the models that were given
     """
 
     command: str
@@ -32,10 +33,11 @@ class Circumstances:
     ray: bool
     load: float | None
     machine: Mapping[str, Any]
+    inputs: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "seeds": list(self.seeds), "machine": dict(self.machine)}
+        return {**asdict(self), "seeds": list(self.seeds), "machine": dict(self.machine), "inputs": dict(self.inputs)}
 
 
 def cores() -> int:
@@ -118,4 +120,7 @@ def _made(around: Circumstances) -> str:
         f"- machine: {known.pop('cores', 'unknown')} cores, {known.pop('platform', 'unknown system')}",
         "- versions: " + ", ".join(f"{name} {value}" for name, value in known.items()),
     ]
+    if around.inputs:
+        given = ", ".join(f"{name} {digest[:12]}" for name, digest in around.inputs.items())
+        lines.append(f"- digests of what was given: {given}")
     return "\n".join(lines + ([f"- commit: {commit[:12]}"] if commit else []))

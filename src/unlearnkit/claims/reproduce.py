@@ -18,14 +18,19 @@ from unlearnkit.sweep import Progress, processor_seconds
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may choose, for one claim or for all."""
+    """What a user may choose, for one claim or for all; `models` belong to `data`."""
 
     quick: bool = False
     seeds: tuple[int, ...] = ()
     data: Path | None = None
+    models: Path | None = None
     workers: int | None = None
     ray: str | None = None
     force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.models is not None and self.data is None:
+            raise UserError(f"--models {self.models}: these models belong to data; give --data DATA too")
 
 
 def reproduce(claim: Claim, out: str | Path, options: Options, progress: Progress | None = None) -> dict[str, Any]:
@@ -34,20 +39,22 @@ def reproduce(claim: Claim, out: str | Path, options: Options, progress: Progres
     A finished folder of the same claim with the same options is read. A beginning is taken up: finished cells are not run
     again. Where and with how many processes it runs is no part of its identity.
     """
-    seeds = options.seeds or (claim.quick_seeds if options.quick else claim.seeds)
+    seeds = options.seeds or claim.seeds_for(options.quick, options.data is not None)
     if options.data is not None and not claim.takes_data:
-        raise UserError(f"--data {options.data}: the claim {claim.name} makes its own data; leave --data out")
+        given = "--data out" if options.models is None else "--data and --models out"
+        raise UserError(f"--data {options.data}: the claim {claim.name} makes its own data; leave {given}")
     if len(set(seeds)) != len(seeds):
         raise UserError(f"--seeds {','.join(map(str, seeds))}: a seed stands twice in it")
     settings = {"claim": claim.name, "quick": options.quick, "seeds": list(seeds)}
-    spec = RunSpec("claim", claim.name, "", "", dict(claim.inputs(options.data)), settings)
+    inputs = dict(claim.inputs(options.data, options.models))
+    spec = RunSpec("claim", claim.name, "", "", inputs, settings)
     folder = RunFolder.claim(out, spec, options.force)
     if folder.state == "finished":
         return read_claim(folder.path)
     here = machine()  # before the work: the commit that it starts from
     began, resumed = time.perf_counter(), any(folder.path.glob(f"{CELLS}/*.json"))
     workers = options.workers or min(claim.workers, cores())
-    request = Request(folder.path, options.quick, seeds, options.data, workers, options.ray, progress)
+    request = Request(folder.path, options.quick, seeds, options.data, options.models, workers, options.ray, progress)
     answer = claim.run(request)
     around = Circumstances(
         command=_command(claim, options),
@@ -59,6 +66,7 @@ def reproduce(claim: Claim, out: str | Path, options: Options, progress: Progres
         ray=options.ray is not None,
         load=load(),
         machine=here,
+        inputs=inputs,
     )
     return _leave(folder, claim, answer, around)
 
@@ -94,6 +102,7 @@ def _command(claim: Claim, options: Options) -> str:
     said += ["--quick"] if options.quick else []
     said += [f"--seeds {','.join(map(str, options.seeds))}"] if options.seeds else []
     said += ["--data DATA"] if options.data is not None else []
+    said += ["--models MODELS"] if options.models is not None else []
     said += [f"--workers {options.workers}"] if options.workers else []
     said += ["--ray ADDRESS"] if options.ray is not None else []
     return " ".join([*said, "--out DIR"])

@@ -24,6 +24,21 @@ Workers = Annotated[
 RayAddress = Annotated[
     str | None, typer.Option("--ray", help="Run on a Ray cluster: auto, ray://HOST:10001, or local to start one.")
 ]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="A folder of TOFU's files: run on TOFU itself, for claims that can; without it on data that they make.",
+    ),
+]
+Models = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        help="With --data: a folder of the models full and retain90 (retain95, retain99). Without it small ones are "
+        "trained into DIR/models, which takes hours on a CPU and is resumed.",
+    ),
+]
 Listed = Annotated[bool, typer.Option("--list", help="Name all claims, and stop.")]
 
 
@@ -35,7 +50,8 @@ def register(app: typer.Typer) -> None:
         name: Name = None,
         out: OutOrNone = None,
         quick: Quick = False,
-        data: opt.Data = None,
+        data: Data = None,
+        models: Models = None,
         seeds: Seeds = None,
         workers: Workers = None,
         ray: RayAddress = None,
@@ -50,7 +66,7 @@ def register(app: typer.Typer) -> None:
             raise UserError(f"give {'a CLAIM' if name is None else '--out DIR'}, or --list to see what there is")
         from unlearnkit.claims.reproduce import Options
 
-        chosen = Options(quick, _parse_seeds(seeds), data, workers, ray, force)
+        chosen = Options(quick, _parse_seeds(seeds), data, models, workers, ray, force)
         if not (_all(out, chosen) if name == "all" else _one(name, out, chosen)):
             raise typer.Exit(1)
 
@@ -100,9 +116,12 @@ def _all(out: Path, options: Options) -> bool:
 
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
-    held = {}
+    held, without = {}, replace(options, data=None, models=None)
+    for claim in claims().values():
+        if claim.takes_data:  # what cannot be run with them is refused before hours of others
+            claim.inputs(options.data, options.models)
     for name, claim in claims().items():
-        held[name] = _one(name, out / name, options if claim.takes_data else replace(options, data=None))
+        held[name] = _one(name, out / name, options if claim.takes_data else without)
     for name, whether in held.items():
         print(f"{name}: {'held' if whether else 'not held'}")
     return all(held.values())

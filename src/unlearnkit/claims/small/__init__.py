@@ -1,0 +1,1 @@
+"""What claims on TOFU itself share: small models, trained where none are given, and cells that unlearn there."""
