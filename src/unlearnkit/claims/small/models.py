@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from unlearnkit.canonical import sha256_of
+from unlearnkit.claims.mini.cells import quiet
 from unlearnkit.claims.small.recipe import RECIPE
 from unlearnkit.errors import UserError
 from unlearnkit.models.digest import weights_digest
@@ -46,6 +47,7 @@ def given_splits(models: Path, splits: Sequence[str]) -> list[str]:
 
 def inputs(data: Path, models: Path | None, splits: Sequence[str]) -> dict[str, str]:
     """Digests of the rows, and of the weights of the given models; of the recipe where they are trained."""
+    quiet()
     task = tofu.load(FULL, data=data)
     said = {
         FULL: digest_rows(task.train),
