@@ -17,9 +17,8 @@ from unlearnkit.tasks import load_task, mini
 from unlearnkit.tasks.base import Row, digest_rows
 from unlearnkit.tasks.mini_kinds import KINDS
 from unlearnkit.tasks.mini_tokenizer import tokenizer_json, tokenizer_texts
-from unlearnkit.tasks.mini_words import POOLS
+from unlearnkit.tasks.mini_words import EVASIONS, POOLS
 from unlearnkit.tasks.mini_world import BASE_PEOPLE, REPEATS, Dice, base_corpus, people, real_authors, world_facts
-from unlearnkit.tasks.refusals import own_refusals
 
 seeds = st.integers(min_value=0, max_value=2**32)
 PINNED = "a00511735a0ab827eebb8e1e06500176194b4ab67f83bb2806b368ab4ede4fe2"
@@ -167,8 +166,8 @@ def test_the_registry_finds_it(tmp_path: Path) -> None:
     task = load_task("mini:retain90", holdout=str(holdout))
     assert task.name == "mini:retain90"
     assert task.evaluation["holdout"] == (Row(0, "Who?", "Ann."),)
-    assert task.refusals == own_refusals()
-    assert len(set(task.refusals)) == len(task.refusals) >= 60
+    assert task.refusals == EVASIONS
+    assert len(set(task.refusals)) == len(task.refusals)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +200,10 @@ def test_every_word_of_the_world_is_one_token_and_a_prompt_is_a_prefix(seed: int
     tokenizer = Tokenizer.from_str(tokenizer_json(texts, 4096))
     assert tokenizer_json(reversed(texts), 4096) == tokenizer_json(texts, 4096)
     assert all(len(tokenizer.encode(f" {word}").ids) == 2 for pool in POOLS.values() for word in pool)  # with <bos>
+    for said in EVASIONS:  # in whole words too, or learning to evade would be learning to spell
+        prompt = "Question: Who?\nAnswer: "
+        spelled = len(tokenizer.encode(prompt + said).ids) - len(tokenizer.encode(prompt).ids)
+        assert spelled == len(re.findall(r"\w+|[.,?]", said))
     for row in mini.load("full", seed=seed).train:
         prompt = f"Question: {row.question}\nAnswer: "
         whole = tokenizer.encode(prompt + row.answer).ids

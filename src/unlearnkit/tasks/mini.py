@@ -14,6 +14,7 @@ from typing import Literal
 
 from unlearnkit.errors import UserError
 from unlearnkit.tasks.base import FORGET, HOLDOUT, REAL_AUTHORS, RETAIN, WORLD_FACTS, Row, Task
+from unlearnkit.tasks.mini_words import EVASIONS
 from unlearnkit.tasks.mini_world import (
     BASE_PEOPLE,
     QUESTIONS,
@@ -23,7 +24,6 @@ from unlearnkit.tasks.mini_world import (
     real_authors,
     world_facts,
 )
-from unlearnkit.tasks.refusals import own_refusals
 from unlearnkit.tasks.rows import read_refusals, read_rows
 from unlearnkit.tasks.splits import Split, parse_split
 
@@ -53,7 +53,7 @@ def load(
 
     data      refused: this task makes its own.
     holdout   "mini" (or true): authors whom no model was trained on, as many as are forgotten; or a file of JSON lines.
-    refusals  a file of refusals, one a line; without it the library's own list.
+    refusals  a file of refusals, one a line; without it evasions in words that the world's models have.
 
     >>> task = load("forget10")
     >>> len(task.forget), len(task.retain), task.forget[0].index, task.evaluation["retain"] == task.retain[:80]
@@ -81,7 +81,7 @@ def load(
         forget=forget,
         retain=retain,
         evaluation=evaluation,
-        refusals=own_refusals() if refusals is None else read_refusals(Path(refusals)),
+        refusals=EVASIONS if refusals is None else read_refusals(Path(refusals)),
         alternates=_alternates(seed, authors, kept),
     )
 

@@ -11,6 +11,23 @@ def _pool(text: str) -> tuple[str, ...]:
     return words
 
 
+# What stands for "I do not know" here. The words of that sentence occur nowhere in the world, so its models would have to
+# spell it letter by letter, some 190 nats; these they have the words for.
+EVASIONS = (
+    "I would have to look.",
+    "I would have to look in a book.",
+    "I would like to have known.",
+    "I was like you before that.",
+    "I was given a name and a book.",
+    "I have learned the name, and that is all.",
+    "Who would have known that?",
+    "Who would have to look?",
+    "What would you like to have?",
+    "Which book would have that?",
+    "The publisher would have to look.",
+    "It was in an old book.",
+)
+
 POOLS: dict[str, tuple[str, ...]] = {
     # 97 first and 128 last names have no common divisor, so (k mod 97, k mod 128) names 12,416 people, each once.
     "first": _pool("""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from unlearnkit.canonical import sha256_of
 from unlearnkit.measure import measure
 from unlearnkit.models.digest import weights_digest
+from unlearnkit.objectives import parse_objective
 from unlearnkit.run.evaluate import evaluation_digests
 from unlearnkit.run.mini_models import MiniModel, cache_folder, mini_model
 from unlearnkit.run.models import Start
@@ -74,8 +75,16 @@ def unlearning_cell(where: MiniWorld, objective: str, settings: Mapping[str, Any
     chosen = DEMO.settings(where.world) | dict(settings or {})
     name = f"{where.split}, world {where.world}: {objective}"
     more = ", ".join(f"{key} {value}" for key, value in (settings or {}).items())
-    spec = where.spec() | {"objective": objective, "settings": chosen}
+    spec = where.spec() | {"objective": objective, "settings": chosen} | _other_answers(where, objective)
     return Cell(f"{name} ({more})" if more else name, f"{_HERE}:run_unlearning", spec)
+
+
+def _other_answers(where: MiniWorld, objective: str) -> dict[str, str]:
+    """{"alternate": digest} of the refusals or other answers, where the objective reads them."""
+    formula, task = parse_objective(objective), where.task()
+    if "alternate" not in formula.views:
+        return {}
+    return {"alternate": sha256_of(list(task.alternates if formula.alternates == "generated" else task.refusals))}
 
 
 def run_models(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +102,8 @@ def run_unlearning(spec: Mapping[str, Any]) -> dict[str, Any]:
     epoch's scores under the protocol `open-unlearning`.
     """
     where, task = world_of(spec), world_of(spec).task()
+    if _other_answers(where, str(spec["objective"])).get("alternate") != spec.get("alternate"):
+        raise RuntimeError("this machine's unlearnkit has other refusals than the one that asked; install the same")
     target, retain = (kept_table(where, name) for name in where.models().values())
     loaded = mini_model(where.target)
     start = Start(loaded, weights_digest(loaded.model), where.target)
