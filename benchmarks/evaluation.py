@@ -99,15 +99,17 @@ class Plain:
         out: list[Any] = []
         for start in range(0, len(rows), BATCH):
             ids, mask, labels = padded(rows[start : start + BATCH])
-            logits, labels = self.model(input_ids=ids, attention_mask=mask).logits[:, :-1], labels[:, 1:]
+            logits, labels = self.model(input_ids=ids, attention_mask=mask).logits, labels[:, 1:]
             if how == "argmax":
-                out += (logits.argmax(-1) == labels).tolist()
+                out += (logits[:, :-1].argmax(-1) == labels).tolist()
                 continue
-            logp = logits.log_softmax(-1)
-            out += logp.gather(-1, labels.clamp_min(0)[..., None]).squeeze(-1).tolist()
-            if how == "moments":
-                mean = (logp.exp() * logp).sum(-1)
-                out += ((logp.exp() * logp.square()).sum(-1) - mean.square()).tolist()
+            logp = logits.log_softmax(-1)[:, :-1]
+            if how == "logp":
+                out += logp.gather(-1, labels.clamp_min(0)[..., None]).squeeze(-1).unbind()
+                continue
+            for own in (each[scored] for each, scored in zip(logp, labels != -100, strict=True)):  # row by row
+                mean = (own.exp() * own).sum(-1)
+                out.append((own.exp() * own.square()).sum(-1) - mean.square())
         return out
 
     @torch.no_grad()
