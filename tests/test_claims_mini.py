@@ -90,15 +90,29 @@ def test_collapse_tells_straight_lines_from_logarithms(run_with: Any, slow: bool
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_ranking_is_compared_with_the_published_one(run_with: Any, turned: bool) -> None:
-    published = {method.formula: method.overall for method in RANKED.values()}
+    published = {formula: method.overall for method in RANKED.values() for formula in method.formulas}
 
     def results(cell: Cell) -> Any:
         overall = published.get(str(cell.spec.get("objective")), 0.3)
         return trajectory([1e-9, 0.1], [0.9, 0.9], overall=1 - overall if turned else overall)
 
     said = run_with("mini-ranking", results)
-    assert said["numbers"]["best"]["rho"] == pytest.approx(-1 if turned else 1)
+    for which in ("best", "last"):
+        assert said["numbers"][which]["rho"] == pytest.approx(-1 if turned else 1)
     assert said["held"] is not turned
+
+
+def test_a_configuration_is_picked_in_the_first_world_and_scored_in_all(run_with: Any) -> None:
+    """In the other worlds another weight would be better: the pick must not know."""
+
+    def results(cell: Cell) -> Any:
+        first, favoured = cell.spec["world"] == 0, "5*" in str(cell.spec.get("objective"))
+        return trajectory([1e-9, 0.1], [0.9, 0.9], overall=0.6 if favoured == first else 0.2)
+
+    npo = run_with("mini-ranking", results)["numbers"]["scores"]["NPO"]["best"]
+    assert npo["formula"].endswith("5*rt")
+    assert npo["worlds"][0] == 0.6
+    assert set(npo["worlds"][1:]) <= {0.2}
 
 
 def looked(knows: bool, verdict: str) -> dict[str, Any]:
