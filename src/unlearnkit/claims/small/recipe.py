@@ -12,7 +12,8 @@ class SmallRecipe:
     """The model, how it learns TOFU, how it is made to forget, and how it is measured.
 
     model           a configuration for `init:`, of 2.6 million weights; its tokeniser is trained on TOFU's text
-    finetune        fields of `Settings`, for target and retain models alike
+    finetune        fields of `Settings`, for target and retain models alike; as the command line reads them, so that a run
+                    of `unlearnkit finetune` with the same numbers is the same run
     unlearn         fields of `Settings`; five epochs in steps of 32 are TOFU's (arXiv:2401.06121, section 4), the learning
                     rate is one at which a model of this size moves within them
     max_new_tokens  the longest generation
@@ -32,7 +33,7 @@ class SmallRecipe:
         }
     )
     finetune: Mapping[str, Any] = field(
-        default_factory=lambda: {"lr": 2e-3, "epochs": 8, "batch_size": 8, "warmup": 0.03, "schedule": "cosine"}
+        default_factory=lambda: {"lr": 2e-3, "epochs": 8.0, "batch_size": 8, "warmup": 0.03, "schedule": "cosine"}
     )
     unlearn: Mapping[str, Any] = field(
         default_factory=lambda: {"lr": 4e-4, "epochs": 5, "batch_size": 32, "schedule": "constant"}
