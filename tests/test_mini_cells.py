@@ -51,6 +51,15 @@ def test_what_changes_a_result_changes_the_cell() -> None:
     assert "seed 1" in others[0].name
 
 
+def test_other_refusals_make_another_cell_and_a_machine_with_other_ones_refuses() -> None:
+    spec = dict(unlearning_cell(MiniWorld(), "idk + rt").spec)
+    assert "alternate" in spec
+    assert "alternate" not in unlearning_cell(MiniWorld(), "npo + rt").spec
+    assert spec["alternate"] != unlearning_cell(MiniWorld(), "altpo + rt").spec["alternate"]
+    with pytest.raises(RuntimeError, match="other refusals"):
+        run_unlearning(spec | {"alternate": "0" * 64})
+
+
 def test_a_machine_that_would_train_other_models_refuses() -> None:
     spec = dict(unlearning_cell(MiniWorld(), "ga").spec)
     spec["models"] = {"target": "0" * 64, "retain": "0" * 64}

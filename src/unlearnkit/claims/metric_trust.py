@@ -38,7 +38,13 @@ SIGNS = {
 # What the verdict reads must tell the two sets of models apart at least so well.
 FAITHFUL = 0.9
 LENGTHS = (6, 10)  # epochs of finetuning: a model that is a little short of the recipe, and the recipe
-METHODS = ("ga + 3*rt", "npo(beta=0.1) + 3*rt", "0.125*simnpo(beta=3.5) + rt", "dpo(beta=0.1) + rt", "idk + rt")
+METHODS = (
+    "ga + 3*rt",
+    "npo(beta=0.1) + 3*rt",
+    "0.125*simnpo(beta=3.5, gamma=1, variant='original') + rt",
+    "dpo(beta=0.1) + rt",
+    "idk + rt",
+)
 # Runs made to earn a label each; the target model and a retain model of another seed earn the two that are left.
 EARNED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "partly forgotten": ("npo(beta=0.1) + 3*rt", {"epochs": 2}),

@@ -75,12 +75,12 @@ def unlearning_cell(where: MiniWorld, objective: str, settings: Mapping[str, Any
     chosen = DEMO.settings(where.world) | dict(settings or {})
     name = f"{where.split}, world {where.world}: {objective}"
     more = ", ".join(f"{key} {value}" for key, value in (settings or {}).items())
-    spec = where.spec() | {"objective": objective, "settings": chosen} | _other_answers(where, objective)
+    spec = where.spec() | {"objective": objective, "settings": chosen} | other_answers(where, objective)
     return Cell(f"{name} ({more})" if more else name, f"{_HERE}:run_unlearning", spec)
 
 
-def _other_answers(where: MiniWorld, objective: str) -> dict[str, str]:
-    """{"alternate": digest} of the refusals or other answers, where the objective reads them."""
+def other_answers(where: MiniWorld, objective: str) -> dict[str, str]:
+    """{"alternate": digest} of the refusals or other answers, where the objective reads them: part of a cell's spec."""
     formula, task = parse_objective(objective), where.task()
     if "alternate" not in formula.views:
         return {}
@@ -102,8 +102,6 @@ def run_unlearning(spec: Mapping[str, Any]) -> dict[str, Any]:
     epoch's scores under the protocol `open-unlearning`.
     """
     where, task = world_of(spec), world_of(spec).task()
-    if _other_answers(where, str(spec["objective"])).get("alternate") != spec.get("alternate"):
-        raise RuntimeError("this machine's unlearnkit has other refusals than the one that asked; install the same")
     target, retain = (kept_table(where, name) for name in where.models().values())
     loaded = mini_model(where.target)
     start = Start(loaded, weights_digest(loaded.model), where.target)
@@ -157,6 +155,8 @@ def world_of(spec: Mapping[str, Any]) -> MiniWorld:
             "this machine would train other models than the one that asked: its versions of unlearnkit, torch or "
             "transformers differ; install the same"
         )
+    if other_answers(where, str(spec.get("objective", "rt"))).get("alternate") != spec.get("alternate"):
+        raise RuntimeError("this machine's unlearnkit has other refusals than the one that asked; install the same")
     return where
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from unlearnkit.claims.mini.cells import MiniWorld, kept_table, quiet, world_of
+from unlearnkit.claims.mini.cells import MiniWorld, kept_table, other_answers, quiet, world_of
 from unlearnkit.measure import measure
 from unlearnkit.models.digest import weights_digest
 from unlearnkit.models.load import Loaded
@@ -42,7 +42,7 @@ def unlearned_cell(where: MiniWorld, objective: str, settings: Mapping[str, Any]
     """A model made to forget by a formula; `then` it sees the forget set once more, and its weights are rounded."""
     chosen = DEMO.settings(where.world) | dict(settings)
     more = ", ".join(f"{key} {value}" for key, value in settings.items())
-    spec = where.spec() | {"objective": objective, "settings": chosen, "then": then}
+    spec = where.spec() | {"objective": objective, "settings": chosen, "then": then} | other_answers(where, objective)
     return Cell(f"world {where.world}: {objective} ({more})", f"{_HERE}:run_unlearned", spec)
 
 
