@@ -55,6 +55,19 @@ def test_the_surprise_is_the_readers_loss(tiny_folder: Path) -> None:
     assert surprises(reader, [("Who?", "Ann Lee.")])[0] == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_a_reader_cuts_what_it_cannot_read_and_refuses_a_question_that_fills_its_context(tiny_folder: Path) -> None:
+    reader = load_model(str(tiny_folder))
+    whole = Template(reader.tokenizer).encode("Who?", "Ann Lee wrote Ice.")
+    limit = reader.model.config.max_position_embeddings = len(whole.ids) - 2
+    with torch.no_grad():
+        logits = reader.model(torch.tensor([whole.ids[:limit]])).logits[0, whole.prompt_length - 1 : -1]
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(whole.ids[whole.prompt_length : limit]))
+    assert surprises(reader, [("Who?", "Ann Lee wrote Ice.")])[0] == pytest.approx(float(expected), rel=1e-5)
+    reader.model.config.max_position_embeddings = whole.prompt_length
+    with pytest.raises(UserError, match="this question alone"):
+        surprises(reader, [("Who?", "Ann Lee wrote Ice.")])
+
+
 def test_an_evaluation_asks_them_and_its_table_remembers(
     classifier: Path, tiny_folder: Path, tofu_like: Path, tmp_path: Path
 ) -> None:

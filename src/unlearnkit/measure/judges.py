@@ -16,7 +16,7 @@ from unlearnkit.measure.one_pass import default_budget, score_answers
 from unlearnkit.models.digest import weights_digest
 from unlearnkit.models.load import Loaded, context_length, default_device, load_tokenizer
 from unlearnkit.table import Table
-from unlearnkit.text.template import Template
+from unlearnkit.text.template import Encoded, Template
 
 AT_ONCE = 32
 CLASSIFIER, SURPRISE = "fluency_classifier", "generation_loss"
@@ -83,8 +83,17 @@ def clean_probabilities(judge: Loaded, texts: Sequence[str]) -> list[float]:
 
 
 def surprises(judge: Loaded, pairs: Sequence[tuple[str, str]]) -> list[float]:
-    """Mean negative log-probability a token of each answer to its question under the judge, in nats; (pairs,)."""
-    rows = Template(judge.tokenizer).encode_all(pairs)
+    """Mean negative log-probability a token of each answer to its question under the judge, in nats; (pairs,).
+
+    An answer is cut where the judge's context ends; a question that fills it is a `UserError`.
+    """
+    limit = context_length(judge.model)
+    rows = [Encoded(row.ids[:limit], row.prompt_length) for row in Template(judge.tokenizer).encode_all(pairs)]
+    for row, (question, _) in zip(rows, pairs, strict=True):
+        if not row.answer:
+            raise UserError(
+                f"--perplexity-model reads {limit} tokens, and this question alone has them: {question[:60]!r}"
+            )
     scored = score_answers(judge.model, rows, default_budget(judge.model))
     return [float(-one.logp.astype(np.float64).mean()) for one in scored]
 
