@@ -167,3 +167,15 @@ def test_a_wrong_verdict_is_not(run_with: Any, function: str, part: str, label: 
     assert not said["held"]
     assert said["checks"][0]["held"]
     assert not said["checks"][failing]["held"]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("models of the embedded world")
+def test_a_claim_that_really_runs_holds(tmp_path: Path) -> None:
+    """The smallest of the quick claims: a minute of one core, and the world's models where the cache lacks them."""
+    said = reproduce(find_claim("tofu-baselines"), tmp_path / "out", Options(quick=True), None)
+    assert said["held"], said["checks"]
+    ways = said["numbers"]["forget10"]
+    assert ways["ga"][0]["quality"] < 1e-5, "the target model is told from the retain model"
+    assert ways["ga"][-1]["utility"] < 0.1, "gradient ascent collapses"
+    assert ways["idk + rt"][-1]["utility"] > 0.5
