@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 def run(request: Request) -> Answer:
     """Each baseline on each split, measured every epoch: in several embedded worlds, or with data on TOFU itself."""
-    from unlearnkit.claims.mini.tradeoffs import draw_tradeoffs
+    from unlearnkit.claims.mini.tradeoffs import LOWEST, draw_tradeoffs
 
     found = _in_miniature(request) if request.data is None else _on_tofu(request)
     ways = found.ways()
@@ -53,6 +53,8 @@ def run(request: Request) -> Answer:
         {titles[split]: found.runs.rows(split) for split in ways},
         request.out / found.picture,
     )
+    lowest = min(point.log10 for methods in ways.values() for way in methods.values() for point in way)
+    below = f" Forget qualities below 1e{LOWEST:.0f} are drawn there." if lowest < LOWEST else ""
     checks = [_check(split, method, way) for split in ways for method, way in ways[split].items()]
     return Answer(
         verdict=_verdict(checks, found.utility),
@@ -65,10 +67,10 @@ def run(request: Request) -> Answer:
             Picture(
                 found.picture,
                 "The trade-off of TOFU's baselines, one panel a split, points as large as the "
-                "forget set; from the target model (right, below) on. Top right is where one wants to be.",
+                "forget set; from the target model (right, below) on. Top right is where one wants to be." + below,
             )
         ],
-        notes=found.notes,
+        notes=[*found.notes, *_coarse(ways, found.utility)],
     )
 
 
@@ -130,6 +132,23 @@ def _before(found: OnTofu) -> Grid:
         for role, scores in models.items()
     ]
     return Grid("The models before unlearning", ["split", "model", *(name.replace("_", " ") for name in shown)], rows)
+
+
+def _coarse(ways: Mapping[str, Mapping[str, Path]], utility: str) -> list[str]:
+    """Where a single epoch is too long a step, no epoch could have shown both."""
+    from unlearnkit.claims.mini.paths import KEPT
+
+    every = [(f"{split}: `{method}`", way) for split, methods in ways.items() for method, way in methods.items()]
+    lost = [name for name, way in every if all(point.utility < KEPT for point in way[1:])]
+    if not lost:
+        return []
+    all_lost = len(lost) == len(every)
+    which = "None of the ways keeps" if all_lost else f"{len(lost)} of {len(every)} ways do not keep"
+    names = "" if all_lost else f" ({'; '.join(lost)})"
+    return [
+        f"{which} 90 % of the {utility} at any epoch after the start{names}: there the claim holds by what is lost in the "
+        "first epoch, and what a way passes through within it is not measured."
+    ]
 
 
 def _verdict(checks: Sequence[Check], utility: str) -> str:

@@ -51,7 +51,6 @@ class Scene(NamedTuple):
             "split": self.split,
             "rows": rows | {"refusals": sha256_of(list(self.task.refusals))},
             "models": {role: _identity(start) for role, start in (("target", self.target), ("retain", self.retain))},
-            "max_new_tokens": RECIPE.max_new_tokens,
         }
 
 
@@ -68,7 +67,8 @@ def stage(split: str, data: Path, models: Path, tables: Path) -> Stage:
     folders = {"data": data, "target": models / FULL, "retain": models / retain_of(split), "tables": tables}
     places = {name: str(folder.resolve()) for name, folder in folders.items()}
     scene = Scene.at(split, places)
-    return Stage(scene.spec(), places, len(scene.task.forget))
+    spec = {**scene.spec(), "max_new_tokens": RECIPE.max_new_tokens}
+    return Stage(spec, places, len(scene.task.forget))
 
 
 def models_cell(where: Stage) -> Cell:
