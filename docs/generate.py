@@ -67,13 +67,14 @@ def put(text: str, name: str, inside: str) -> str:
 
 
 def keep_result(folder: Path) -> None:
-    """A claim's page into docs/results, its pictures into docs/pictures."""
+    """A claim's page into docs/results, its pictures into docs/pictures; on given data it has a page of its own."""
     said = json.loads((folder / "claim.json").read_text(encoding="utf-8"))
     page = (folder / "page.md").read_text(encoding="utf-8")
     for picture in said["pictures"]:
         page = page.replace(f"]({picture})", f"](../pictures/{picture})")
         shutil.copyfile(folder / picture, ROOT / "docs/pictures" / picture)
-    (ROOT / f"docs/results/{said['claim'].replace('-', '_')}.md").write_text(page, encoding="utf-8")
+    name = said["claim"].replace("-", "_") + ("_data" if said.get("inputs") else "")
+    (ROOT / f"docs/results/{name}.md").write_text(page, encoding="utf-8")
 
 
 def keep_small(folder: Path) -> None:
