@@ -100,7 +100,8 @@ class Claim:
     sentence     the claim in one sentence
     run          does the work; imports what is heavy itself, so that listing claims is quick
     seeds        by default; `quick_seeds` with --quick
-    workers      processes to run cells in where the user does not say, at most one a core
+    workers      processes to run cells in where the user does not say, at most one a core: models of the size that claims
+                 train gain little from a second thread
     takes_data   whether --data, and --models with it, mean something to it
     data_seeds   by default where data is given; none: as without
     inputs       digests of what lies in the folders of data and of models: they belong to the identity of the run. What
@@ -113,7 +114,7 @@ class Claim:
     run: Callable[[Request], Answer]
     seeds: tuple[int, ...]
     quick_seeds: tuple[int, ...]
-    workers: int = 1
+    workers: int = 4
     takes_data: bool = False
     data_seeds: tuple[int, ...] = ()
     inputs: Callable[[Path | None, Path | None], Mapping[str, str]] = _no_inputs
