@@ -386,6 +386,11 @@ def test_the_demo_refuses_its_folder_before_it_trains(
     assert contents(place) == before
 
 
+def test_of_several_processes_a_message_says_which_one_speaks(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert call("metrics", "forget_qualty").err.startswith("unlearnkit, process 1: ")
+
+
 def test_the_message_names_what_was_given_and_what_is_near(call: Any) -> None:
     assert "'tofo'" in (err := call("tasks", "tofo").err) and "Did you mean 'tofu'" in err  # noqa: PT018
     assert "Did you mean 'forget_quality'" in call("metrics", "forget_qualty").err

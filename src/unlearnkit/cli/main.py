@@ -78,7 +78,9 @@ def _usage(problem: TyperException) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"unlearnkit: {' '.join(message.split())}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")  # of several processes each complains, and most often of the same
+    who = "unlearnkit" if rank == "0" else f"unlearnkit, process {rank}"
+    print(f"{who}: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
