@@ -126,8 +126,11 @@ def run(request: Request) -> Answer:
         + "; ".join(f"{PICKS[which]}: {one.said()}" for which, one in found.items())
         + ".",
         checks=[
-            Check(f"ρ with the published ranking, {PICKS[which]}, is {AIM} or more", one.rho >= AIM, one.said())
-            for which, one in found.items()
+            Check(
+                f"ρ with the published ranking, {PICKS[JUDGED]}, is {AIM} or more",
+                found[JUDGED].rho >= AIM,
+                found[JUDGED].said(),
+            )
         ],
         numbers={
             **{which: one._asdict() for which, one in found.items()},
@@ -140,7 +143,8 @@ def run(request: Request) -> Answer:
     )
 
 
-PICKS = {"best": "each method at its best epoch", "last": f"each after {EPOCHS} epochs"}
+PICKS = {"last": f"each method after {EPOCHS} epochs", "best": "each at its best epoch"}
+JUDGED = "last"  # the published list holds ends of runs
 
 
 def _notes(scores: Mapping[str, Any]) -> list[str]:
@@ -148,10 +152,11 @@ def _notes(scores: Mapping[str, Any]) -> list[str]:
         "Overall: harmonic mean of memorisation, privacy and utility, as in the published list (whose privacy also counts a "
         f"depth score that is not computed here); 0 where less than {USEFUL:.0%} of the target's utility is left. The best "
         "configuration was picked in the first world; its score is the median over the worlds.",
-        "The published list holds models at the end of 5 or 10 epochs, and no epochs between.",
+        "The published list holds models at the end of 5 or 10 epochs and no epochs between, so ends are what is judged. At "
+        "its best epoch a method may pass through a point that the list would not show.",
         "Learning rates, NPO's β, the refusals and the other answers of the embedded world were settled with the published "
         "ranking in view, on the first world. The peer's tables were not looked at for it. (An earlier setting of the "
-        "miniature, with ρ = -0.22 at the best epoch, had been laid beside them; `git log` has its page.)",
+        "miniature had been judged at the best epoch, with ρ = -0.22, and laid beside them; `git log` has its page.)",
         "The peer's tables are untuned runs: weight 1, and the smallest learning rate.",
     ]
     edge = [name for name, method in METHODS.items() if scores[name]["best"]["rate"] == max(method.rates)]
@@ -255,7 +260,7 @@ def _table(scores: Mapping[str, Mapping[str, Any]]) -> Grid:
     ]
     return Grid(
         "Overall score by method",
-        ["method", "published, 1B", "best epoch (worlds)", "by", f"after {EPOCHS} epochs (worlds)", "by"],
+        ["method", "published, 1B", f"after {EPOCHS} epochs (worlds)", "by", "at the best epoch (worlds)", "by"],
         rows,
     )
 
