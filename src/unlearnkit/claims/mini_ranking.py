@@ -159,10 +159,25 @@ def _notes(scores: Mapping[str, Any]) -> list[str]:
         "miniature had been judged at the best epoch, with ρ = -0.22, and laid beside them; `git log` has its page.)",
         "The peer's tables are untuned runs: weight 1, and the smallest learning rate.",
     ]
+    if moved := _moved(scores):
+        said.append(f"What the miniature does not show as published, by place in the list: {'; '.join(moved)}.")
     edge = [name for name, method in METHODS.items() if scores[name]["best"]["rate"] == max(method.rates)]
     if edge:
         said.append(f"Best at the largest learning rate tried, as the published winners are: {', '.join(edge)}.")
     return said
+
+
+def _moved(scores: Mapping[str, Any]) -> list[str]:
+    """Methods whose place is two or more off, ties shared, in words."""
+    from scipy.stats import rankdata
+
+    theirs = rankdata([-method.overall for method in METHODS.values()])
+    ours = rankdata([-scores[name][JUDGED]["score"] for name in METHODS])
+    return [
+        f"{name} is {mine:g} and was {its:g}"
+        for name, mine, its in zip(METHODS, ours, theirs, strict=True)
+        if abs(mine - its) >= 2
+    ]
 
 
 def _scores(request: Request) -> dict[str, dict[str, Any]]:
