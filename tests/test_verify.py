@@ -222,6 +222,26 @@ def test_the_first_steps_of_an_adapter_are_those_of_an_adapter(task: Task, tiny_
     assert first_failed(found.checks) is None, found.checks
 
 
+def test_other_answers_are_looked_up_again_and_must_be_the_same(task: Task, tiny_folder: Path, tmp_path: Path) -> None:
+    """The task's own, and those of a file; without the file the record says that the answers differ."""
+    owned = replace(task, alternates=[("Salt.", "Nobody.") for _ in task.forget])
+    file = tmp_path / "other.jsonl"
+    file.write_text(
+        "".join(json.dumps({"question": row.question, "alternates": ["Ice."]}) + "\n" for row in task.forget)
+    )
+    start = start_of(tiny_folder)
+    template, settings = Template(start.loaded.tokenizer), replace(SETTINGS, lr=1e-3)
+    for name, given in (("own", None), ("file", file)):
+        where = tmp_path / name
+        fresh = start_of(tiny_folder)
+        unlearn(fresh, template, owned, "altpo + rt", where, settings, alternates=given, save_checkpoints=False)
+        found = verify(where, "train", Given(str(tiny_folder), owned, alternates=given))
+        assert first_failed(found.checks) is None, found.checks
+    wrong = first_failed(verify(tmp_path / "file", "train", Given(str(tiny_folder), owned)).checks)
+    assert wrong is not None
+    assert wrong.name == "alternates rows"
+
+
 def test_another_model_another_task_and_another_template_are_named(runs: Path, task: Task, tiny_folder: Path) -> None:
     def wrong(depth: str, place: str, given: Given) -> Any:
         return first_failed(verify(runs / place, depth, given).checks)

@@ -19,6 +19,10 @@ Holdout = Annotated[
     typer.Option("--holdout", help="Rows that no model saw, for membership inference: FILE or tofu:800-1199."),
 ]
 Refusals = Annotated[Path | None, typer.Option("--refusals", help='Answers of the "I don\'t know" kind, one a line.')]
+Alternates = Annotated[
+    Path | None,
+    typer.Option("--alternates", help="Other answers for altpo, JSON lines; else the task's or the model's own."),
+]
 Out = Annotated[Path, typer.Option("--out", help="The folder to write; the same run in it is resumed.")]
 Force = Annotated[bool, typer.Option("--force", help="Move another run in --out aside.")]
 TemplateText = Annotated[

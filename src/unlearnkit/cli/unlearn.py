@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,10 +14,6 @@ Formula = Annotated[
 ]
 PresetName = Annotated[
     str | None, typer.Option("--preset", help="A tuned start, such as npo; what is given beside it counts more.")
-]
-Alternates = Annotated[
-    Path | None,
-    typer.Option("--alternates", help="Other answers for altpo, JSON lines; else the task's or the model's own."),
 ]
 Lr = Annotated[float | None, typer.Option("--lr", help="AdamW's learning rate; 1e-5, or the preset's.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the forget set; 10, or the preset's.")]
@@ -47,7 +42,7 @@ def register(app: typer.Typer) -> None:
         preset: PresetName = None,
         data: opt.Data = None,
         refusals: opt.Refusals = None,
-        alternates: Alternates = None,
+        alternates: opt.Alternates = None,
         lr: Lr = None,
         epochs: Epochs = None,
         batch_size: BatchSize = None,

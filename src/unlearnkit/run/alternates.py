@@ -16,8 +16,9 @@ from unlearnkit.canonical import parse_json, sha256_of
 from unlearnkit.errors import UserError
 from unlearnkit.files import write_whole
 from unlearnkit.models.load import context_length
+from unlearnkit.run.mini_models import cache_folder
 from unlearnkit.run.models import Start
-from unlearnkit.tasks.base import Row, digest_rows
+from unlearnkit.tasks.base import Row, Task, digest_rows
 from unlearnkit.text.template import Template
 
 Progress = Callable[[str, int, int], None]
@@ -52,6 +53,22 @@ class Invention:
             raise UserError("alternate answers: count, tries and max_new_tokens must be above 0, temperature 0 or more")
         if "{question}" not in self.ask:
             raise UserError("alternate answers: the request needs {question} in it, and may have {answer}")
+
+
+def other_answers(
+    start: Start, template: Template, task: Task, file: str | Path | None = None, progress: Progress | None = None
+) -> Sequence[tuple[str, ...]]:
+    """Other answers to each forget row: those of the file, else the task's own, else what the model makes up (kept)."""
+    if file is not None:
+        return read_alternates(file, task.forget)
+    kept = cache_folder() / "alternates"
+    return task.alternates or alternate_answers(start, template, task.forget, folder=kept, progress=progress)
+
+
+def alternates_digest(rows: Sequence[Row], alternates: Sequence[tuple[str, ...]]) -> str:
+    """SHA-256 of the other answers with their questions, as a run's spec and record name it."""
+    pairs = enumerate(zip(rows, alternates, strict=True))
+    return digest_rows([Row(number, row.question, "\n".join(said)) for number, (row, said) in pairs])
 
 
 def alternate_answers(

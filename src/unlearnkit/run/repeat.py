@@ -22,6 +22,7 @@ from unlearnkit.records.checks import Check, first_failed, judge, skipped
 from unlearnkit.records.folder import table_place
 from unlearnkit.records.weights import has_weights
 from unlearnkit.run.agreement import losses_agree, tables_agree
+from unlearnkit.run.alternates import alternates_digest, other_answers
 from unlearnkit.run.evaluate import evaluation_digests
 from unlearnkit.run.mini_models import MiniModel
 from unlearnkit.run.models import Start, starting_model
@@ -43,6 +44,7 @@ class Given:
 
     model      the model that was evaluated, or that the run started from; left out for mini:...
     task       the task itself, where it is at hand; else it is loaded by its name, with data, holdout and refusals
+    alternates the file of other answers that the run was given, if it was
     tolerance  of a loss, in nats a token, relative where the loss is above 1; float32 weights measured with another number
                of threads came out 1e-6 apart
     near_ties  share of the generations that may differ, as greedy decoding turns on the last bit of two equal logits
@@ -54,6 +56,7 @@ class Given:
     data: Path | None = None
     holdout: str | None = None
     refusals: Path | None = None
+    alternates: Path | None = None
     template: str | None = None
     system: str | None = None
     tolerance: float = 1e-4
@@ -108,6 +111,10 @@ def trained_again(record: Mapping[str, Any], given: Given) -> list[Check]:
     digests = {view: digest_rows(rows) for view, rows in used.items()}
     if "refusals" in wanted:
         digests["refusals"] = digest_rows([Row(n, "", text) for n, text in enumerate(task.refusals)])
+    alternates: Sequence[tuple[str, ...]] = ()
+    if "alternates" in wanted:
+        alternates = other_answers(start, template, task, given.alternates, given.progress)
+        digests["alternates"] = alternates_digest(task.forget, alternates)
     checks = [
         _same("weights that it started from", record["inputs"]["base_model"], start.weights),
         _same("template", record["inputs"]["template"], template.digest),
@@ -115,7 +122,8 @@ def trained_again(record: Mapping[str, Any], given: Given) -> list[Check]:
     ]
     if first_failed(checks) is not None:
         return checks
-    log = _first_steps(record, start, template, task, used, given)
+    examples = _examples(record, template, task, used, alternates)
+    log = _first_steps(settings, start, examples, given.steps)
     return [*checks, *losses_agree(steps["terms"], losses_of(log)[1], count, given.tolerance)]
 
 
@@ -129,29 +137,31 @@ class _StopAfter(TrainerCallback):  # type: ignore[misc,unused-ignore]
         control.should_training_stop = state.global_step >= self.steps
 
 
-def _first_steps(
+def _examples(
     record: Mapping[str, Any],
-    start: Start,
     template: Template,
     task: Task,
     rows: Mapping[str, Sequence[Row]],
-    given: Given,
-) -> list[dict[str, Any]]:
+    alternates: Sequence[tuple[str, ...]],
+) -> Examples:
     settings = settings_of(record)
-    objective = parse_objective(str(record["spec"]["settings"].get("objective")))
-    examples = Examples(
-        objective,
+    return Examples(
+        parse_objective(str(record["spec"]["settings"].get("objective"))),
         template,
         forget=rows.get("forget", ()),
         retain=rows["retain"],
         refusals=task.refusals,
+        alternates=alternates,
         seed=settings.seed,
         pairing=settings.pairing,
     )
+
+
+def _first_steps(settings: Settings, start: Start, examples: Examples, steps: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
-        config = settings.config(Path(scratch), str(objective), "no")
+        config = settings.config(Path(scratch), str(examples.objective), "no")
         trainer = UnlearnTrainer(settings.adapted(start.loaded.model), config, examples, start.loaded.tokenizer)
-        trainer.add_callback(_StopAfter(given.steps))
+        trainer.add_callback(_StopAfter(steps))
         trainer.train()
     log: list[dict[str, Any]] = trainer.state.log_history
     return log

@@ -11,7 +11,7 @@ from unlearnkit.errors import UserError
 from unlearnkit.measure.measure import Progress
 from unlearnkit.models.adapters import merged
 from unlearnkit.objectives import Objective, parse_objective
-from unlearnkit.run.alternates import alternate_answers, read_alternates
+from unlearnkit.run.alternates import alternates_digest, other_answers
 from unlearnkit.run.cost import Clock
 from unlearnkit.run.evaluate import evaluation_digests
 from unlearnkit.run.folder import RunFolder, write_json
@@ -74,10 +74,7 @@ class Plan(NamedTuple):
         """The identity of the run."""
         used = {view: digest_rows(part) for view, part in self.rows.items()}
         if self.alternates:
-            pairs = zip(self.rows["forget"], self.alternates, strict=True)
-            used["alternates"] = digest_rows(
-                [Row(n, row.question, "\n".join(said)) for n, (row, said) in enumerate(pairs)]
-            )
+            used["alternates"] = alternates_digest(self.rows["forget"], self.alternates)
         elif "alternate" in self.objective.views:
             used["refusals"] = digest_rows([Row(n, "", text) for n, text in enumerate(self.task.refusals)])
         if self.watch is not None:
@@ -135,19 +132,12 @@ def unlearn(
     rows = {"forget": task.forget, "retain": task.retain}
     plan = Plan("unlearn", start, template, task, formula, rows, settings, watch)
     if formula.alternates == "generated":
-        plan = plan._replace(alternates=processes.by_first(lambda: _alternates(plan, alternates, progress)))
+        plan = plan._replace(
+            alternates=processes.by_first(lambda: other_answers(start, template, task, alternates, progress))
+        )
     elif alternates is not None:
         raise UserError(f"objective '{formula}' reads no answers of the model's own; leave --alternates out")
     return _train(plan, Path(out), save_checkpoints, force, progress)
-
-
-def _alternates(plan: Plan, file: str | Path | None, progress: Progress | None) -> Sequence[tuple[str, ...]]:
-    if file is not None:
-        return read_alternates(file, plan.task.forget)
-    if plan.task.alternates:
-        return plan.task.alternates
-    kept = cache_folder() / "alternates"
-    return alternate_answers(plan.start, plan.template, plan.task.forget, folder=kept, progress=progress)
 
 
 def finetune(
