@@ -136,11 +136,18 @@ def _plain(ways: Ways) -> dict[str, Any]:
 
 
 def _draw_methods(request: Request, tables: Mapping[str, Ways]) -> Picture:
-    from unlearnkit.claims.mini.tradeoffs import draw_tradeoffs
+    from unlearnkit.claims.mini.tradeoffs import Look, draw_tradeoffs
 
-    draw_tradeoffs(tables, dict.fromkeys(tables, 1), request.out / "npo_tofu_methods.png")
+    looks = {
+        f"{loss}{keeper}": Look(colour, marker, line)
+        for colour, loss in enumerate(LOSSES)
+        for marker, (keeper, line) in enumerate(zip(KEEPERS, (":", "-", "--"), strict=True))
+    }
+    draw_tradeoffs(tables, dict.fromkeys(tables, 1), request.out / "npo_tofu_methods.png", looks)
     return Picture(
-        "npo_tofu_methods.png", "Every method from the target model (right, below) on; the last epoch is filled."
+        "npo_tofu_methods.png",
+        "Every method from the target model (right, below) on; the last epoch is filled. A colour is a loss; circles have "
+        "nothing beside it, the other two markers the retain loss and the divergence.",
     )
 
 
@@ -198,7 +205,7 @@ def _weighed(request: Request, plan: Plan) -> Part:
         ),
         Grid(f"The retain weight at {WEIGHED}", ["w", f"best with {KEPT:.0%} kept", "at the end"],
              [[str(w), said(_best(way)), said(way[-1])] for w, way in ways.items()]),
-        Picture("npo_tofu_weight.png", f"npo(beta=0.1) + w·rt on {WEIGHED}."),
+        Picture("npo_tofu_weight.png", f"NPO on {WEIGHED} with w times the retain loss."),
         {"weights": _plain({str(w): way for w, way in ways.items()})},
     )  # fmt: skip
 

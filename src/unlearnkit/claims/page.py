@@ -100,7 +100,8 @@ def _checks(checks: Sequence[Check]) -> str:
 
 
 def _picture(file: str, caption: str) -> str:
-    return f"![{re.split('[.:]', caption)[0]}]({file})\n\n*{caption}*"
+    first = re.split(r"[.:;](?=\s|$)", caption)[0]
+    return f"![{first}]({file})\n\n*{caption}*"
 
 
 def _made(around: Circumstances) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path as File
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
@@ -15,11 +16,25 @@ from unlearnkit.report.palette import MARKERS, PRINT
 LOWEST = -30.0  # forget qualities below are drawn here
 
 
-def draw_tradeoffs(panels: Mapping[str, Mapping[str, Path]], sizes: Mapping[str, int], file: File) -> None:
+class Look(NamedTuple):
+    """How a method is drawn: the numbers of its colour and its marker, and the kind of its line."""
+
+    colour: int
+    marker: int
+    line: str = "-"
+
+
+def draw_tradeoffs(
+    panels: Mapping[str, Mapping[str, Path]],
+    sizes: Mapping[str, int],
+    file: File,
+    looks: Mapping[str, Look] | None = None,
+) -> None:
     """One panel a split, one line a method from the target model on; the last epoch is filled.
 
     panels  by title, then by method
     sizes   the size of the points in each panel, such as the rows of its forget set
+    looks   of the methods; without them each has the next colour and the next marker
     """
     across = min(3, len(panels))
     down = math.ceil(len(panels) / across)
@@ -27,22 +42,22 @@ def draw_tradeoffs(panels: Mapping[str, Mapping[str, Path]], sizes: Mapping[str,
     largest = max(sizes.values())
     for panel, (title, methods) in zip(axes, panels.items(), strict=False):
         for number, (method, path) in enumerate(methods.items()):
-            _line(panel, method, path, number, 12 + 48 * sizes[title] / largest)
+            look = Look(number, number) if looks is None else looks[method]
+            _line(panel, method, path, look, 12 + 48 * sizes[title] / largest)
         panel.axhline(math.log10(MEANINGFUL), color=PRINT.ink, linewidth=0.8, linestyle=":")
         panel.axvline(KEPT, color=PRINT.ink, linewidth=0.8, linestyle=":")
         dress(panel, title, "model utility, share of the target's", "log₁₀ forget quality")
     for spare in axes[len(panels) :]:
         spare.set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=9)
     save(figure, file)
 
 
-def _line(axes: Axes, method: str, path: Path, number: int, size: float) -> None:
+def _line(axes: Axes, method: str, path: Path, look: Look, size: float) -> None:
     x = [point.utility for point in path]
     y = [max(point.log10, LOWEST) for point in path]
-    colour, marker = PRINT.of(number), MARKERS[number % len(MARKERS)]
-    style = "-" if number < len(PRINT.series) else "--"
-    axes.plot(x, y, color=colour, linewidth=1.2, linestyle=style, alpha=0.8, zorder=2)
+    colour, marker = PRINT.of(look.colour), MARKERS[look.marker % len(MARKERS)]
+    axes.plot(x, y, color=colour, linewidth=1.2, linestyle=look.line, alpha=0.8, zorder=2)
     axes.scatter(x[:-1], y[:-1], s=size, marker=marker, facecolors="white", edgecolors=colour, linewidths=1, zorder=3)
     axes.scatter(x[-1:], y[-1:], s=1.6 * size, marker=marker, color=colour, zorder=4, label=method)
