@@ -22,8 +22,8 @@ STEPS, QUICK_STEPS = 150, 80
 RATE = 2e-4  # a quarter of the demo's: steps are of the whole forget set, and there are many
 PICTURE = "collapse_speed.png"
 _SHORT = (
-    f"The reduced version ends after {QUICK_STEPS} steps of one world, before GA's way has become straight. It shows the order "
-    f"of the methods; GA's growth needs the whole one, with {STEPS} steps and the mean of two worlds."
+    f"The reduced version ends after {QUICK_STEPS} steps of one world, before GA's way has become straight. It shows the "
+    f"order of the methods; GA's growth needs the whole one, with {STEPS} steps and the mean of two worlds."
 )
 # Fits begin at this share of the steps: behind the first plunge, from answers known by heart to answers of no probability.
 # Chosen on the curves of world 0; the other worlds were not looked at.
