@@ -36,7 +36,7 @@ class SmallRecipe:
         default_factory=lambda: {"lr": 2e-3, "epochs": 8.0, "batch_size": 8, "warmup": 0.03, "schedule": "cosine"}
     )
     unlearn: Mapping[str, Any] = field(
-        default_factory=lambda: {"lr": 1e-4, "epochs": 5, "batch_size": 32, "schedule": "constant"}
+        default_factory=lambda: {"lr": 4e-4, "epochs": 5, "batch_size": 32, "schedule": "constant"}
     )
     max_new_tokens: int = 60
 
