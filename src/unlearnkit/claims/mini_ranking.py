@@ -117,17 +117,17 @@ def agreement(ours: Sequence[float], theirs: Sequence[float]) -> Agreement:
 
 def run(request: Request) -> Answer:
     """Every configuration in the first world; the best of each method in all worlds, ranked."""
-    scores = _scores(request)
+    scores, picks = _scores(request), _picks(request)
     theirs = [method.overall for method in METHODS.values()]
     found = {which: agreement([scores[name][which]["score"] for name in METHODS], theirs) for which in PICKS}
     peers = {} if request.quick else _peers(request)
     return Answer(
         verdict="Against 150 checkpoints of Llama-3.2-1B: "
-        + "; ".join(f"{PICKS[which]}: {one.said()}" for which, one in found.items())
+        + "; ".join(f"{picks[which]}: {one.said()}" for which, one in found.items())
         + ".",
         checks=[
             Check(
-                f"ρ with the published ranking, {PICKS[JUDGED]}, is {AIM} or more",
+                f"ρ with the published ranking, {picks[JUDGED]}, is {AIM} or more",
                 found[JUDGED].rho >= AIM,
                 found[JUDGED].said(),
             )
@@ -137,17 +137,26 @@ def run(request: Request) -> Answer:
             "scores": scores,
             "peers": {table: {what: one._asdict() for what, one in pair.items()} for table, pair in peers.items()},
         },
-        tables=[_table(scores), *([_peer_table(peers)] if peers else [])],
+        tables=[_table(scores, picks), *([_peer_table(peers)] if peers else [])],
         pictures=[_draw(scores, request)],
-        notes=_notes(scores),
+        notes=_notes(scores, request),
     )
 
 
-PICKS = {"last": f"each method after {EPOCHS} epochs", "best": "each at its best epoch"}
+PICKS = ("last", "best")
 JUDGED = "last"  # the published list holds ends of runs
 
 
-def _notes(scores: Mapping[str, Any]) -> list[str]:
+def _picks(request: Request) -> dict[str, str]:
+    """Where on its way a method is ranked, in words."""
+    return {"last": f"after {_epochs(request)} epochs", "best": "at the best epoch"}
+
+
+def _epochs(request: Request) -> int:
+    return EPOCHS // 2 if request.quick else EPOCHS
+
+
+def _notes(scores: Mapping[str, Any], request: Request) -> list[str]:
     said = [
         "Overall: harmonic mean of memorisation, privacy and utility, as in the published list (whose privacy also counts a "
         f"depth score that is not computed here); 0 where less than {USEFUL:.0%} of the target's utility is left. The best "
@@ -155,15 +164,16 @@ def _notes(scores: Mapping[str, Any]) -> list[str]:
         "The published list holds models at the end of 5 or 10 epochs and no epochs between, so ends are what is judged. At "
         "its best epoch a method may pass through a point that the list would not show.",
         "Learning rates, NPO's β, the refusals and the other answers of the embedded world were settled with the published "
-        "ranking in view, on the first world. The peer's tables were not looked at for it. (An earlier setting of the "
+        "ranking in view, on the first world. The peer's tables were not used for it. (An earlier setting of the "
         "miniature had been judged at the best epoch, with ρ = -0.22, and laid beside them; `git log` has its page.)",
-        "The peer's tables are untuned runs: weight 1, and the smallest learning rate.",
     ]
+    if not request.quick:
+        said.append("The peer's tables are untuned runs: weight 1, and the smallest learning rate.")
     if moved := _moved(scores):
         said.append(f"What the miniature does not show as published, by place in the list: {'; '.join(moved)}.")
     edge = [name for name, method in METHODS.items() if scores[name]["best"]["rate"] == max(method.rates)]
-    if edge:
-        said.append(f"Best at the largest learning rate tried, as the published winners are: {', '.join(edge)}.")
+    if edge and not request.quick:
+        said.append(f"At the largest learning rate tried, so perhaps not at their best: {', '.join(edge)}.")
     return said
 
 
@@ -209,9 +219,9 @@ class Configuration(NamedTuple):
 
 
 def _grid(method: Method, quick: bool) -> list[Configuration]:
-    """All configurations; the published winner alone where it has to be quick."""
+    """All configurations; the first formula at the largest rate where it has to be quick."""
     if quick:
-        return [Configuration(method.formulas[0], RATES[-1])]
+        return [Configuration(method.formulas[0], method.rates[-1])]
     return [Configuration(formula, rate) for formula in method.formulas for rate in method.rates]
 
 
@@ -223,8 +233,7 @@ def _ways(request: Request, asked: Sequence[tuple[Configuration, MiniWorld]], wh
     from unlearnkit.claims.mini.cells import unlearning_cell
 
     once = list(dict.fromkeys(asked))
-    epochs = EPOCHS // 2 if request.quick else EPOCHS
-    cells = [unlearning_cell(where, one.formula, {"lr": one.rate, "epochs": epochs}) for one, where in once]
+    cells = [unlearning_cell(where, one.formula, {"lr": one.rate, "epochs": _epochs(request)}) for one, where in once]
     results = request.sweep(cells, what)
     return {key: result["trajectory"][1:] for key, result in zip(once, results, strict=True)}
 
@@ -261,7 +270,7 @@ def _peers(request: Request) -> dict[str, dict[str, Agreement]]:
     }
 
 
-def _table(scores: Mapping[str, Mapping[str, Any]]) -> Grid:
+def _table(scores: Mapping[str, Mapping[str, Any]], picks: Mapping[str, str]) -> Grid:
     def cells(name: str, which: str) -> list[str]:
         one = scores[name][which]
         worlds = ", ".join(f"{score:.2f}" for score in one["worlds"])
@@ -275,7 +284,7 @@ def _table(scores: Mapping[str, Mapping[str, Any]]) -> Grid:
     ]
     return Grid(
         "Overall score by method",
-        ["method", "published, 1B", f"after {EPOCHS} epochs (worlds)", "by", "at the best epoch (worlds)", "by"],
+        ["method", "published, 1B"] + [head for pick in picks.values() for head in (f"{pick} (worlds)", "by")],
         rows,
     )
 
@@ -291,9 +300,9 @@ def _draw(scores: Mapping[str, Mapping[str, Any]], request: Request) -> Picture:
 
     figure, (axes,) = sheet(1, 1, 6, 4.6)
     for number, (name, method) in enumerate(METHODS.items()):
-        x, y = method.overall, scores[name]["last"]["score"]
+        x, y = method.overall, scores[name][JUDGED]["score"]
         axes.scatter([x], [y], s=50, color=PRINT.of(number), marker=MARKERS[number % len(MARKERS)], label=name)
-    dress(axes, "overall score by method", "published, Llama-3.2-1B", f"embedded world, after {EPOCHS} epochs")
+    dress(axes, "overall score by method", "published, Llama-3.2-1B", f"embedded world, {_picks(request)[JUDGED]}")
     axes.legend(frameon=False, fontsize=8, loc="center")
     save(figure, request.out / "mini_ranking.png")
     return Picture("mini_ranking.png", "The overall score of each method: as published, and on the embedded world.")
