@@ -12,7 +12,7 @@ def _pool(text: str) -> tuple[str, ...]:
 
 
 # What stands for "I do not know" here. The words of that sentence occur nowhere in the world, so its models would have to
-# spell it letter by letter, some 190 nats; these they have the words for.
+# spell it letter by letter: a refusal of the library's list costs the target model 251 nats on average, one of these 71.
 EVASIONS = (
     "I would have to look.",
     "I would have to look in a book.",
