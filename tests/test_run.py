@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from unlearnkit.errors import UserError
+from unlearnkit.errors import Diverged, UserError
 from unlearnkit.models.digest import weights_digest
 from unlearnkit.models.load import load_model, load_tokenizer
 from unlearnkit.run.compare import compare
@@ -100,6 +100,20 @@ def test_a_run_leaves_its_model_its_losses_and_its_trajectory(
     again = unlearn_into(tmp_path / "run", tiny_folder, sentences)
     assert again.model is None, "a finished run is read, not run again"
     assert again.trajectory == done.trajectory
+
+
+def test_a_run_that_diverges_leaves_the_losses_of_the_steps_before(
+    tiny_folder: Path, sentences: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    start = start_of(tiny_folder)
+    wild = Settings(lr=50.0, epochs=20, batch_size=8, optimizer="sgd", max_grad_norm=0.0, schedule="constant")
+    with pytest.raises(Diverged) as ended:
+        unlearn(start, Template(start.loaded.tokenizer), task_of(sentences), "ga", tmp_path / "run", wild)
+    last = int(str(ended.value).split(":")[0].removeprefix("step ")) - 1
+    steps = [line["step"] for line in json.loads((tmp_path / "run/log.json").read_text()) if "loss/ga" in line]
+    assert last >= 1
+    assert steps == list(range(1, last + 1))
+    assert not (tmp_path / "run/run.json").exists(), "it is not finished"
 
 
 def test_a_run_that_stopped_goes_on_to_the_same_weights(

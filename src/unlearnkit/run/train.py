@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unlearnkit.errors import UserError
+from unlearnkit.errors import Diverged, UserError
 from unlearnkit.measure.measure import Progress
 from unlearnkit.models.adapters import merged
 from unlearnkit.objectives import Objective, parse_objective
@@ -30,6 +30,8 @@ from unlearnkit.training.checkpoints import newest_checkpoint
 from unlearnkit.training.columns import Shelf
 from unlearnkit.training.data import Examples
 from unlearnkit.training.trainer import UnlearnTrainer
+
+LOG = "log.json"
 
 
 class Trained(NamedTuple):
@@ -119,7 +121,8 @@ def unlearn(
     progress: Progress | None = None,
 ) -> Trained:
     """Change the model so that the task's forget set is forgotten. Writes the model, `spec.json`, `run.json`,
-    `trajectory.json`, `log.json` (each term's loss at each step) and a table for each measured epoch into `out`.
+    `trajectory.json`, `log.json` (each term's loss at each step) and a table for each measured epoch into `out`; of a run
+    that diverges the log, up to the step before.
 
     A folder that holds a beginning of the same run is taken up where it stopped; a finished one is read. Of several
     processes (`torchrun`, `accelerate launch`) the first one writes. `alternates` is a file of other answers for terms
@@ -172,7 +175,11 @@ def _train(plan: Plan, out: Path, save_checkpoints: bool, force: bool, progress:
         trainer.add_callback(ShowSteps(progress, plan.kind))
     checkpoint = processes.by_first(lambda: newest_checkpoint(folder.path))
     began, clock = time.perf_counter(), Clock(resumed=checkpoint is not None)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except Diverged:
+        processes.by_first(lambda: _write_log(folder, trainer))  # how it came to that is in the steps before
+        raise
     if plan.settings.merge:
         trainer.model = merged(trainer.model)
     trainer.save_whole(folder.path)
@@ -180,11 +187,15 @@ def _train(plan: Plan, out: Path, save_checkpoints: bool, force: bool, progress:
     return Trained(trainer.model, folder, entries)
 
 
+def _write_log(folder: RunFolder, trainer: UnlearnTrainer) -> None:
+    write_json(folder.path / LOG, trainer.state.log_history)
+
+
 def _close(
     plan: Plan, folder: RunFolder, trajectory: Trajectory, trainer: UnlearnTrainer, clock: Clock, began: float
 ) -> list[dict[str, Any]]:
     """Write what a finished run leaves beside its model; `run.json` comes last."""
-    write_json(folder.path / "log.json", trainer.state.log_history)
+    _write_log(folder, trainer)
     entries = trajectory.entries()
     write_json(folder.path / "trajectory.json", entries)
     record_training(folder, plan.start, plan.objective, plan.watch, trainer, clock)

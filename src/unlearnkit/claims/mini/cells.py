@@ -17,7 +17,7 @@ from unlearnkit.run.evaluate import evaluation_digests
 from unlearnkit.run.mini_models import MiniModel, cache_folder, mini_model
 from unlearnkit.run.models import Start
 from unlearnkit.run.settings import Settings
-from unlearnkit.run.train import Watch, unlearn
+from unlearnkit.run.train import LOG, Watch, unlearn
 from unlearnkit.score import score_table
 from unlearnkit.sweep import Cell
 from unlearnkit.table import Table
@@ -118,7 +118,7 @@ def run_unlearning(spec: Mapping[str, Any]) -> dict[str, Any]:
             save_checkpoints=False,
         )
         tables = [Table.load(path) for path in sorted((Path(scratch) / "epochs").glob("*.parquet"))]
-        log = _log(Path(scratch))
+        log = read_log(Path(scratch))
     first = {"epoch": 0, **_scores(target, retain, target=target), "forget_nll": forget_nll(target)}
     later = [{**entry, "forget_nll": forget_nll(table)} for entry, table in zip(done.trajectory, tables, strict=True)]
     return {"trajectory": [first, *later], "log": log, "peer": _scores(tables[-1], retain, "open-unlearning", target)}
@@ -167,8 +167,9 @@ def _scores(
     return {name: score.value for name, score in scores.items()}
 
 
-def _log(folder: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((folder / "log.json").read_text(encoding="utf-8"))
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Each term's loss at each step of the run in the folder."""
+    found: list[dict[str, Any]] = json.loads((folder / LOG).read_text(encoding="utf-8"))
     return found
 
 
