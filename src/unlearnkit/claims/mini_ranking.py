@@ -116,7 +116,7 @@ def agreement(ours: Sequence[float], theirs: Sequence[float]) -> Agreement:
 
 
 def run(request: Request) -> Answer:
-    """Every configuration in the first world; the best of each method in all worlds, ranked."""
+    """Every configuration in every world; each method ranked by the one with the best median."""
     scores, picks = _scores(request), _picks(request)
     theirs = [method.overall for method in METHODS.values()]
     found = {which: agreement([scores[name][which]["score"] for name in METHODS], theirs) for which in PICKS}
@@ -197,18 +197,16 @@ def _scores(request: Request) -> dict[str, dict[str, Any]]:
     worlds = [MiniWorld("forget10", world, holdout=True) for world in request.seeds]
     request.sweep([models_cell(where) for where in worlds], "models")
     grid = {name: _grid(method, request.quick) for name, method in METHODS.items()}
-    first = _ways(request, [(one, worlds[0]) for ones in grid.values() for one in ones], "the grid")
-    picked = {
-        (name, which): max(ones, key=lambda one: _score(first[one, worlds[0]], which))
+    ways = _ways(request, [(one, where) for where in worlds for ones in grid.values() for one in ones])
+
+    def result(one: Configuration, which: str) -> dict[str, Any]:
+        each = [_score(ways[one, where], which) for where in worlds]
+        return {"score": median(each), "worlds": each, "formula": one.formula, "rate": one.rate}
+
+    return {
+        name: {which: max((result(one, which) for one in ones), key=lambda found: found["score"]) for which in PICKS}
         for name, ones in grid.items()
-        for which in PICKS
     }
-    every = _ways(request, [(one, where) for one in picked.values() for where in worlds], "the best in all worlds")
-    found: dict[str, dict[str, Any]] = {name: {} for name in METHODS}
-    for (name, which), one in picked.items():
-        each = [_score(every[one, where], which) for where in worlds]
-        found[name][which] = {"score": median(each), "worlds": each, "formula": one.formula, "rate": one.rate}
-    return found
 
 
 class Configuration(NamedTuple):
@@ -228,14 +226,13 @@ def _grid(method: Method, quick: bool) -> list[Configuration]:
 Ways = Mapping[tuple[Configuration, "MiniWorld"], Sequence[Mapping[str, Any]]]
 
 
-def _ways(request: Request, asked: Sequence[tuple[Configuration, MiniWorld]], what: str) -> Ways:
+def _ways(request: Request, asked: Sequence[tuple[Configuration, MiniWorld]]) -> Ways:
     """The epochs of each run, without the start."""
     from unlearnkit.claims.mini.cells import unlearning_cell
 
-    once = list(dict.fromkeys(asked))
-    cells = [unlearning_cell(where, one.formula, {"lr": one.rate, "epochs": _epochs(request)}) for one, where in once]
-    results = request.sweep(cells, what)
-    return {key: result["trajectory"][1:] for key, result in zip(once, results, strict=True)}
+    cells = [unlearning_cell(where, one.formula, {"lr": one.rate, "epochs": _epochs(request)}) for one, where in asked]
+    results = request.sweep(cells, "the grid")
+    return {key: result["trajectory"][1:] for key, result in zip(asked, results, strict=True)}
 
 
 def _score(way: Sequence[Mapping[str, Any]], which: str) -> float:
