@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path as File
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from unlearnkit.claims.drawing import dress, save, sheet
 from unlearnkit.claims.mini.paths import KEPT, MEANINGFUL, Path
@@ -49,9 +50,22 @@ def draw_tradeoffs(
         dress(panel, title, "model utility, share of the target's", "log₁₀ forget quality")
     for spare in axes[len(panels) :]:
         spare.set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=9)
+    _legend(figure, axes, looks)
     save(figure, file)
+
+
+def _legend(figure: Figure, axes: Sequence[Axes], looks: Mapping[str, Look] | None) -> None:
+    """One for all panels, which need not have the same methods; in the order of the looks."""
+    handles = {label: h for panel in axes for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    labels = [label for label in looks or handles if label in handles]
+    figure.legend(
+        [handles[label] for label in labels],
+        labels,
+        loc="outside lower center",
+        ncols=min(5, len(labels)),
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def _line(axes: Axes, method: str, path: Path, look: Look, size: float) -> None:
