@@ -13,7 +13,7 @@ import pytest
 from unlearnkit.claims import base
 from unlearnkit.claims.base import find_claim
 from unlearnkit.claims.metric_trust import EARNED, SIGNS
-from unlearnkit.claims.mini_ranking import METHODS as RANKED
+from unlearnkit.claims.ranking.published import METHODS as RANKED
 from unlearnkit.claims.reproduce import Options, reproduce
 from unlearnkit.sweep import Cell
 

@@ -7,112 +7,15 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unlearnkit.claims.base import Answer, Check, Claim, Grid, Picture, Request
+from unlearnkit.claims.ranking.agreement import Agreement, agreement
+from unlearnkit.claims.ranking.published import METHODS, PEER_COLUMNS, PEER_METHODS, PEER_TABLES, RATE, Method
 
 if TYPE_CHECKING:
     from unlearnkit.claims.mini.cells import MiniWorld
 
 AIM = 0.8
-RATE = 2e-4  # stands for the published 1e-5
-RATES = (RATE, 4e-4, 1e-3)  # the published grid
 EPOCHS = 10  # the longer of the published two; every epoch of it is measured
 USEFUL = 0.8  # share of the target's utility that a configuration must keep to be ranked, as in the published selection
-
-
-class Method(NamedTuple):
-    """A method of the published list.
-
-    overall   as published: best overall score among 150 checkpoints of Llama-3.2-1B on forget10 with relative utility of
-              0.8 or more (arXiv:2605.24614, method_results.json); the last three are "about 0", tied
-    formulas  the configurations tried; the first is the one that won there, where one did
-    rates     learning rates tried
-    """
-
-    overall: float
-    formulas: Sequence[str]
-    rates: Sequence[float] = RATES
-
-
-def _weighed(loss: str, first: int) -> list[str]:
-    """The published weights of the retain loss, the winning one first."""
-    weights = sorted((1, 2, 5), key=lambda weight: weight != first)
-    return [f"{loss} + {weight}*rt" if weight > 1 else f"{loss} + rt" for weight in weights]
-
-
-def _simnpo(beta: float, weight: float) -> str:
-    return f"{weight}*simnpo(beta={beta}, gamma=1, variant='original') + rt"
-
-
-# The published grid: weights, margins and strengths as there, under the formulas of the code that it was made with. NPO's β
-# is larger by as much as answers are shorter (9 tokens for 40), as what brakes it is β log π/π_ref of the whole answer; the
-# methods that compare two answers keep theirs.
-METHODS = {
-    "AltPO": Method(0.773, _weighed("altpo(beta=0.1)", 2)),
-    "NPO": Method(0.739, _weighed("npo(beta=0.45)", 5)),
-    "SimNPO": Method(0.722, [_simnpo(beta, weight) for beta in (3.5, 4.5) for weight in (0.125, 0.25)]),
-    "IdkDPO": Method(0.709, _weighed("dpo(beta=0.1)", 1)),
-    "GradDiff": Method(0.637, _weighed("ga", 5)),
-    "RMU": Method(0.0, [f"rmu(layer={layer}, c=10, variant='original')" for layer in (0, 1)]),
-    "UNDIAL": Method(0.0, _weighed("undial(beta=10, variant='original')", 1), (RATE, 2e-3, 6e-3)),
-    "IdkNLL": Method(0.0, _weighed("idk", 1)),
-}
-# The peer's own tables, untuned, last epoch, forget10: log10 forget quality and model utility (docs/repro.md of
-# open-unlearning d3d7cf9). Weights are 1 there, the learning rate is 1e-5.
-PEER_METHODS = {
-    "GradAscent": "ga",
-    "GradDiff": "ga + rt",
-    "IdkDPO": "dpo(beta=0.1) + rt",
-    "NPO": "npo(beta=0.45) + rt",
-    "SimNPO": "0.125*simnpo(beta=4.5) + rt",
-    "RMU": "rmu(variant='original')",
-}
-PEER_TABLES: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "Llama-2-7b-chat": {
-        "GradAscent": (1.06e-239, 0.00),
-        "GradDiff": (1.8e-229, 0.58),
-        "IdkDPO": (5.42e-13, 0.04),
-        "NPO": (0.42, 0.54),
-        "SimNPO": (1.47e-198, 0.60),
-        "RMU": (6.92e-21, 0.03),
-    },
-    "Llama-3.2-1B-Instruct": {
-        "GradAscent": (1.06e-239, 0.00),
-        "GradDiff": (1.06e-239, 0.49),
-        "IdkDPO": (4.64e-12, 0.23),
-        "NPO": (0.02, 0.46),
-        "SimNPO": (2.47e-203, 0.54),
-        "RMU": (3.15e-15, 0.59),
-    },
-}
-
-
-class Agreement(NamedTuple):
-    """Spearman's ρ of two rankings, with its 95 % interval and the methods counted."""
-
-    rho: float
-    low: float
-    high: float
-    n: int
-
-    def said(self) -> str:
-        """In words."""
-        return f"ρ = {self.rho:.2f} ({self.low:.2f} to {self.high:.2f}, {self.n} methods)"
-
-
-def agreement(ours: Sequence[float], theirs: Sequence[float]) -> Agreement:
-    """Spearman's ρ, ties shared; interval by Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett and Wright 2000.
-
-    >>> agreement([1, 2, 3, 4, 5], [10, 20, 30, 50, 40]).said()
-    'ρ = 0.90 (-0.17 to 1.00, 5 methods)'
-    """
-    import math
-
-    from scipy import stats
-
-    ordered = len(set(ours)) > 1 and len(set(theirs)) > 1
-    rho = float(stats.spearmanr(ours, theirs).statistic) if ordered else 0.0  # where all tie, nothing is ranked
-    z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, rho)))
-    half = 1.959964 * math.sqrt((1 + rho * rho / 2) / (len(ours) - 3))
-    return Agreement(rho, math.tanh(z - half), math.tanh(z + half), len(ours))
 
 
 def run(request: Request) -> Answer:
@@ -120,7 +23,7 @@ def run(request: Request) -> Answer:
     scores, picks = _scores(request), _picks(request)
     theirs = [method.overall for method in METHODS.values()]
     found = {which: agreement([scores[name][which]["score"] for name in METHODS], theirs) for which in PICKS}
-    peers = {} if request.quick else _peers(request)
+    peers = None if request.quick else _peers(request)
     return Answer(
         verdict="Against 150 checkpoints of Llama-3.2-1B: "
         + "; ".join(f"{picks[which]}: {one.said()}" for which, one in found.items())
@@ -135,9 +38,9 @@ def run(request: Request) -> Answer:
         numbers={
             **{which: one._asdict() for which, one in found.items()},
             "scores": scores,
-            "peers": {table: {what: one._asdict() for what, one in pair.items()} for table, pair in peers.items()},
+            "peers": {} if peers is None else _plain(peers),
         },
-        tables=[_table(scores, picks), *([_peer_table(peers)] if peers else [])],
+        tables=[_table(scores, picks), *([] if peers is None else _peer_tables(peers))],
         pictures=[_draw(scores, request)],
         notes=_notes(scores, request),
     )
@@ -244,8 +147,15 @@ def _overall(entry: Mapping[str, Any]) -> float:
     return float(entry["overall"] or 0.0) if (entry["utility"] or 0.0) >= USEFUL else 0.0
 
 
-def _peers(request: Request) -> dict[str, dict[str, Agreement]]:
-    """The peer's setting: weight 1, the smallest learning rate, last epoch, its protocol."""
+class Peers(NamedTuple):
+    """The peer's setting here: each method's log10 forget quality and model utility, and how they rank beside each table."""
+
+    ours: Mapping[str, tuple[float, float]]
+    agreements: Mapping[str, Mapping[str, Agreement]]
+
+
+def _peers(request: Request) -> Peers:
+    """Weight 1, the smallest learning rate, last epoch, the peer's protocol; medians over the worlds."""
     from unlearnkit.claims.mini.cells import MiniWorld, unlearning_cell
 
     worlds = [MiniWorld("forget10", world, holdout=True) for world in request.seeds]
@@ -254,16 +164,28 @@ def _peers(request: Request) -> dict[str, dict[str, Agreement]]:
     cells = [unlearning_cell(where, PEER_METHODS[name], settings) for name, where in asked]
     results = request.sweep(cells, "the peer's setting")
     ends = {key: result["peer"] for key, result in zip(asked, results, strict=True)}
-    ours = {
-        what: [median(ends[name, where][metric] for where in worlds) for name in PEER_METHODS]
-        for what, metric in (("forget quality", "log10_forget_quality"), ("model utility", "model_utility"))
-    }
-    return {
-        table: {
-            what: agreement(ours[what], [rows[name][place] for name in PEER_METHODS])
-            for place, what in enumerate(("forget quality", "model utility"))
-        }
-        for table, rows in PEER_TABLES.items()
+
+    def middle(name: str, metric: str) -> float:
+        return float(median(ends[name, where][metric] for where in worlds))
+
+    ours = {name: (middle(name, "log10_forget_quality"), middle(name, "model_utility")) for name in PEER_METHODS}
+    return Peers(
+        ours,
+        {
+            table: {
+                what: agreement(
+                    [ours[name][place] for name in PEER_METHODS], [rows[name][place] for name in PEER_METHODS]
+                )
+                for place, what in enumerate(PEER_COLUMNS)
+            }
+            for table, rows in PEER_TABLES.items()
+        },
+    )
+
+
+def _plain(peers: Peers) -> dict[str, Any]:
+    return {table: {what: one._asdict() for what, one in pair.items()} for table, pair in peers.agreements.items()} | {
+        "here": {name: dict(zip(PEER_COLUMNS, values, strict=True)) for name, values in peers.ours.items()}
     }
 
 
@@ -286,9 +208,22 @@ def _table(scores: Mapping[str, Mapping[str, Any]], picks: Mapping[str, str]) ->
     )
 
 
-def _peer_table(peers: Mapping[str, Mapping[str, Agreement]]) -> Grid:
-    rows = [[table, pair["forget quality"].said(), pair["model utility"].said()] for table, pair in peers.items()]
-    return Grid("Against the peer's tables (forget10, last epoch)", ["model", "forget quality", "model utility"], rows)
+def _peer_tables(peers: Peers) -> list[Grid]:
+    ranks = [[table, *(pair[what].said() for what in PEER_COLUMNS)] for table, pair in peers.agreements.items()]
+    rows = [
+        [
+            name,
+            f"1e{quality:.0f}",
+            f"{utility:.2f}",
+            *(f"{value:.2g}" for of in PEER_TABLES.values() for value in of[name]),
+        ]
+        for name, (quality, utility) in peers.ours.items()
+    ]
+    heads = [f"{what}, {where}" for where in ("here", *PEER_TABLES) for what in PEER_COLUMNS]
+    return [
+        Grid("Against the peer's tables (forget10, last epoch)", ["model", *PEER_COLUMNS], ranks),
+        Grid("The numbers behind that", ["method", *heads], rows),
+    ]
 
 
 def _draw(scores: Mapping[str, Mapping[str, Any]], request: Request) -> Picture:

@@ -1,0 +1,1 @@
+"""What the ranking of methods on the embedded world is compared with, and how."""
