@@ -16,11 +16,12 @@ test: $(READY)  ## the fast suite, doctests included
 test-slow: $(READY)  ## kill tests, process groups, fuzzing, browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
 
-check: $(READY)  ## format, lint, types, layers
+check: $(READY)  ## format, lint, types, layers, and what the README says of the tree and the claims
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
+	$(BIN)/python docs/generate.py --check
 
 format: $(READY)
 	$(BIN)/ruff format .

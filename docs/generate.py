@@ -1,8 +1,8 @@
-"""Put what commands generated into the README: the demo's table and picture, and the tree with one line a file; and a
-claim's page, or the small TOFU run's table and times, into docs/results.
+"""Put what commands generated into the README: the demo's table and picture, what the claims found, and the tree with one
+line a file; and a claim's page, or the small TOFU run's table and times, into docs/results.
 
 .venv/bin/python docs/generate.py DEMO_FOLDER      (after `make demo`, DEMO_FOLDER is demo)
-.venv/bin/python docs/generate.py --check          (is the tree in the README true?)
+.venv/bin/python docs/generate.py --check          (are the tree and the claims in the README true?)
 .venv/bin/python docs/generate.py --result FOLDER  (the page and pictures of `unlearnkit reproduce ... --out FOLDER`)
 .venv/bin/python docs/generate.py --small FOLDER   (what `examples/tofu_small.sh DATA FOLDER` left)
 """
@@ -58,6 +58,30 @@ def _cell(value: float) -> str:
     return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.2f}"
 
 
+def claims_table(before: str) -> str:
+    """The table of claims with its column of what was found filled in from the pages that each row links."""
+    heads, line, *rows = inside(before, "claims").strip().splitlines()
+    filled = []
+    for row in rows:
+        *said, _, links = (cell.strip() for cell in row.strip("|").split("|"))
+        pages = re.findall(r"\]\((docs/results/\w+\.md)\)", links)
+        filled.append("| " + " | ".join([*said, "; ".join(map(found, pages)), links]) + " |")
+    return "\n".join([heads, line, *filled])
+
+
+def found(page: str) -> str:
+    """Whether the page's claim held, and how many of the things that it stands on."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    held = re.findall(r"^\|.*\| (yes|\*\*no\*\*) \|.*\|$", text, re.MULTILINE)
+    yes = held.count("yes")
+    return "held" if "**Held.**" in text else f"did not hold ({yes} of {len(held)} parts did)"
+
+
+def inside(text: str, name: str) -> str:
+    """What stands between the markers of that name."""
+    return text.split(f"<!-- {name}:begin -->\n")[1].split(f"<!-- {name}:end -->")[0]
+
+
 def put(text: str, name: str, inside: str) -> str:
     """Replace what stands between the markers of that name."""
     marked = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
@@ -98,13 +122,14 @@ def main(arguments: list[str]) -> None:
         return
     before = README.read_text(encoding="utf-8")
     after = put(before, "tree", tree())
+    after = put(after, "claims", claims_table(before))
     if arguments and arguments[0] != "--check":
         folder = Path(arguments[0])
         after = put(after, "demo", demo_table(folder))
         (ROOT / "docs/pictures").mkdir(exist_ok=True)
         shutil.copyfile(folder / "tradeoff.png", ROOT / "docs/pictures/demo_tradeoff.png")
     if "--check" in arguments:
-        sys.exit(0 if before == after else "the tree in README.md is not the tree of src/: run docs/generate.py")
+        sys.exit(0 if before == after else "README.md is not as src/ and docs/results are: run docs/generate.py")
     README.write_text(after, encoding="utf-8")
 
 
