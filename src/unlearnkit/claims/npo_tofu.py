@@ -17,6 +17,11 @@ LOSSES = {"GA": "ga", "DPO": "dpo(beta=0.1)", "NPO": "npo(beta=0.1)", "KTO": "kt
 KEEPERS = {"": "", "+RT": " + rt", "+KL": " + kl"}
 METHODS = {f"{loss}{keeper}": LOSSES[loss] + KEEPERS[keeper] for loss in LOSSES for keeper in KEEPERS}
 HEAVY = {"forget50": 5, "forget90": 12}  # the paper's weights for NPO+RT on these splits; here every loss is given them
+# What brakes these losses is β log π/π_ref of a whole answer, and answers have 9 tokens here where TOFU's have about 40, so
+# this β stands for the paper's 0.1. It is shown beside the retain loss on two splits.
+BETA_HERE = 0.45
+BRAKED = {f"{loss}+RT β={BETA_HERE}": f"{loss.lower()}(beta={BETA_HERE}) + rt" for loss in ("DPO", "NPO", "KTO")}
+BRAKED_ON = ("forget10", "forget50")
 KEPT = 0.8  # utility that a result must keep to be called reasonable
 WEIGHTS = {"forget10": (0, 1, 2, 5), "forget50": (0, 1, 2, 5), "forget90": (0, 1, 5, 12)}
 BETAS = (1.0, 0.5, 0.1, 0.02, 0.004)
@@ -29,15 +34,18 @@ class Plan(NamedTuple):
     methods: Mapping[str, str]
     weights: Mapping[str, Sequence[int]]
     betas: Sequence[float]
+    braked: bool = False
 
     def on(self, split: str) -> dict[str, str]:
-        """The formulas by name: the methods, and each loss beside the paper's weight of the retain loss where it has one."""
+        """The formulas by name: the methods; on some splits the paper's weight of the retain loss, and the β that stands for
+        the paper's."""
         weight = HEAVY.get(split)
         heavy = {f"{loss}+{weight}RT": f"{formula} + {weight}*rt" for loss, formula in LOSSES.items()} if weight else {}
-        return {**self.methods, **heavy}
+        braked = BRAKED if self.braked and split in BRAKED_ON else {}
+        return {**self.methods, **heavy, **braked}
 
 
-WHOLE = Plan(SPLITS, METHODS, WEIGHTS, BETAS)
+WHOLE = Plan(SPLITS, METHODS, WEIGHTS, BETAS, braked=True)
 QUICK = Plan(
     ("forget10",), {name: METHODS[name] for name in ("GA", "GA+RT", "NPO", "NPO+RT", "IDK+RT")}, {}, (1.0, 0.1, 0.004)
 )
@@ -147,10 +155,12 @@ def _plain(ways: Ways) -> dict[str, Any]:
 def _draw_methods(request: Request, tables: Mapping[str, Ways]) -> Picture:
     from unlearnkit.claims.mini.tradeoffs import Look, draw_tradeoffs
 
-    looks = {
-        f"{loss}{keeper}": Look(colour, marker, line)
-        for colour, loss in enumerate(LOSSES)
-        for marker, (keeper, line) in enumerate(zip((*KEEPERS, _HEAVY), (":", "-", "--", "-."), strict=True))
+    suffixes = (*KEEPERS, _HEAVY, f"+RT β={BETA_HERE}")
+    looks = {  # losses that have the last suffix come first, so that each is a column of the legend
+        f"{loss}{suffix}": Look(list(LOSSES).index(loss), marker, line)
+        for loss in ("DPO", "NPO", "KTO", "GA", "IDK")
+        for marker, (suffix, line) in enumerate(zip(suffixes, (":", "-", "--", "-.", "-"), strict=True))
+        if suffix != suffixes[-1] or f"{loss}{suffix}" in BRAKED
     }
     panels = {
         split: {name.replace(f"+{HEAVY.get(split)}RT", _HEAVY): way for name, way in ways.items()}
@@ -160,8 +170,9 @@ def _draw_methods(request: Request, tables: Mapping[str, Ways]) -> Picture:
     return Picture(
         "npo_tofu_methods.png",
         "Every method from the target model (right, below) on; the last epoch is filled. A colour is a loss; circles have "
-        "nothing beside it, the other markers the retain loss, the divergence, and w times the retain loss with the "
-        f"paper's w: {', '.join(f'{weight} on {split}' for split, weight in HEAVY.items())}.",
+        "nothing beside it, squares the retain loss, triangles the divergence, diamonds w times the retain loss with the "
+        f"paper's w ({', '.join(f'{weight} on {split}' for split, weight in HEAVY.items())}); triangles on their tips are "
+        f"at β = {BETA_HERE}.",
     )
 
 
@@ -239,7 +250,8 @@ def _notes(request: Request) -> list[str]:
         "named: one that would want another is not shown at its best.",
         "Where the paper gave NPO+RT a larger weight (its table 2), here every loss is shown with it, so that NPO is not "
         "compared with losses that were given less.",
-        "Answers here have nine tokens where TOFU's have forty, so at β = 0.1 NPO brakes later.",
+        "Answers here have nine tokens where TOFU's have about forty, so at β = 0.1 NPO, DPO and KTO brake later. On "
+        f"{' and '.join(BRAKED_ON)} they are shown at β = {BETA_HERE} as well, which stands for the paper's.",
         f"Median over {len(request.seeds)} world{'s' if len(request.seeds) > 1 else ''}, epoch by epoch.",
     ]
 
