@@ -112,6 +112,7 @@ def test_a_run_that_diverges_leaves_the_losses_of_the_steps_before(
     last = int(str(ended.value).split(":")[0].removeprefix("step ")) - 1
     steps = [line["step"] for line in json.loads((tmp_path / "run/log.json").read_text()) if "loss/ga" in line]
     assert last >= 1
+    assert str(ended.value).endswith(str(tmp_path / "run/log.json"))
     assert steps == list(range(1, last + 1))
     assert not (tmp_path / "run/run.json").exists(), "it is not finished"
 

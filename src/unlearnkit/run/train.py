@@ -177,9 +177,9 @@ def _train(plan: Plan, out: Path, save_checkpoints: bool, force: bool, progress:
     began, clock = time.perf_counter(), Clock(resumed=checkpoint is not None)
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
-    except Diverged:
-        processes.by_first(lambda: _write_log(folder, trainer))  # how it came to that is in the steps before
-        raise
+    except Diverged as problem:
+        processes.by_first(lambda: _write_log(folder, trainer))
+        raise Diverged(f"{problem} The losses of the steps before are in {folder.path / LOG}") from None
     if plan.settings.merge:
         trainer.model = merged(trainer.model)
     trainer.save_whole(folder.path)
