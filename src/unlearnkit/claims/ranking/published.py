@@ -59,14 +59,14 @@ _UNDIAL = "undial(beta=10, variant='original')"
 # methods that compare two answers keep theirs.
 METHODS = {
     "AltPO": Method(0.773, _weighed("altpo(beta=0.1)", 2), Configuration("altpo(beta=0.1) + 5*rt", 1e-3)),
-    "NPO": Method(0.739, _weighed("npo(beta=0.45)", 5), Configuration("npo(beta=0.45) + 2*rt", 1e-3)),
+    "NPO": Method(0.739, _weighed("npo(beta=0.45)", 5), Configuration("npo(beta=0.45) + rt", 1e-3)),
     "SimNPO": Method(
         0.722,
         [_simnpo(beta, weight) for beta in (3.5, 4.5) for weight in (0.125, 0.25)],
-        Configuration(_simnpo(4.5, 0.125), 1e-3),
+        Configuration(_simnpo(3.5, 0.125), 1e-3),
     ),
     "IdkDPO": Method(0.709, _weighed("dpo(beta=0.1)", 1), Configuration("dpo(beta=0.1) + rt", 1e-3)),
-    "GradDiff": Method(0.637, _weighed("ga", 5), Configuration("ga + rt", RATE)),
+    "GradDiff": Method(0.637, _weighed("ga", 5), Configuration("ga + 5*rt", 4e-4)),
     "RMU": Method(0.0, [_rmu(layer) for layer in (0, 1)], Configuration(_rmu(0), 1e-3)),
     "UNDIAL": Method(0.0, _weighed(_UNDIAL, 1), Configuration(f"{_UNDIAL} + rt", 2e-3), (RATE, 2e-3, 6e-3)),
     "IdkNLL": Method(0.0, _weighed("idk", 1), Configuration("idk + rt", 1e-3)),
