@@ -179,6 +179,9 @@ def test_the_registry_finds_it(tmp_path: Path) -> None:
         ("full", {"authors": 10**6}, "from 2 to"),
         ("full", {"data": "somewhere"}, "--data somewhere"),
         ("full", {"holdout": "no/such/file"}, "no/such/file"),
+        ("forget10@", {}, "as in mini:forget10@1"),
+        ("forget10@-1", {}, "as in mini:forget10@1"),
+        ("forget10@1.2", {}, "as in mini:forget10@1"),
     ],
 )
 def test_what_it_cannot_make_is_refused_by_name(split: str, options: dict[str, int], message: str) -> None:

@@ -20,6 +20,7 @@ from unlearnkit.run.models import Start, starting_model
 from unlearnkit.run.settings import Settings
 from unlearnkit.run.train import Watch, finetune, unlearn
 from unlearnkit.spec import RunSpec
+from unlearnkit.tasks import load_task
 from unlearnkit.tasks.base import Row, Task
 from unlearnkit.text.template import Template
 from unlearnkit.training.checkpoints import newest_checkpoint, rotate, seal
@@ -225,6 +226,13 @@ def test_a_new_model_brings_a_tokenizer_of_the_whole_task(sentences: list[tuple[
 def test_models_that_are_not_there_are_named(name: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         starting_model(name)
+
+
+def test_a_model_of_one_embedded_world_is_not_asked_about_another() -> None:
+    with pytest.raises(UserError, match="knows world 1, task mini:forget10 is of world 0; give --task mini:forget10@1"):
+        starting_model("mini:target@1", task=load_task("mini:forget10"))
+    with pytest.raises(UserError, match=r"give --task mini:forget10$"):
+        starting_model("mini:target", task=load_task("mini:forget10@2"))
 
 
 def test_pickled_weights_are_not_read(tiny_folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ TaskName = Annotated[
 Data = Annotated[Path | None, typer.Option("--data", help="The folder that holds the data; by default the Hub's.")]
 Holdout = Annotated[
     str | None,
-    typer.Option("--holdout", help="Rows that no model saw, for membership inference: FILE or tofu:800-1199."),
+    typer.Option("--holdout", help="Rows that no model saw, for membership inference: FILE, tofu:800-1199, or mini."),
 ]
 Refusals = Annotated[Path | None, typer.Option("--refusals", help='Answers of the "I don\'t know" kind, one a line.')]
 Alternates = Annotated[

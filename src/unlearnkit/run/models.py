@@ -21,7 +21,7 @@ from unlearnkit.models.load import (
     read_config,
     wrap_tokenizer,
 )
-from unlearnkit.run.mini_models import mini_model
+from unlearnkit.run.mini_models import MiniModel, mini_model
 from unlearnkit.tasks.base import Task
 
 
@@ -80,10 +80,20 @@ def starting_model(
         return _new(read_config(name.removeprefix("init:")), task, tokenizer, seed)
     if tokenizer is not None:
         raise UserError("--tokenizer goes with --model init:CONFIG; another model brings its own")
+    if name.startswith("mini:") and task is not None and task.name.startswith("mini:"):
+        _same_world(name, task.name)
     loaded = mini_model(name) if name.startswith("mini:") else load_model(name, dtype, quantize=quantize)
     if name.startswith("mini:") and (parse_dtype(dtype) != torch.float32 or quantize):
         loaded = load_model(str(loaded.model.config.name_or_path), dtype, quantize=quantize)
     return Start(loaded, weights_digest(loaded.model), public_name(name))
+
+
+def _same_world(model: str, task: str) -> None:
+    """A model of one embedded world knows nobody of another: what it would forget it never knew."""
+    known, asked = MiniModel.parse(model).world, int(task.partition("@")[2] or 0)
+    if known != asked:
+        right = f"{task.partition('@')[0]}@{known}" if known else task.partition("@")[0]
+        raise UserError(f"model {model} knows world {known}, task {task} is of world {asked}; give --task {right}")
 
 
 def _new(config: dict[str, Any], task: Task | None, tokenizer: str | None, seed: int) -> Start:

@@ -28,7 +28,9 @@ from unlearnkit.tasks.rows import read_refusals, read_rows
 from unlearnkit.tasks.splits import Split, parse_split
 
 DESCRIPTION = "the embedded world: 40 fictitious authors, 800 questions, drawn from a seed"
-SPLITS = "full, forgetNN and retainNN with NN from 01 to 99 (percent of the authors)"
+SPLITS = (
+    "full, forgetNN and retainNN with NN from 01 to 99 (percent of the authors), with @WORLD for another world than 0"
+)
 
 AUTHORS = 40
 MOST_AUTHORS = 6_000  # of the 12,416 people that the world has names for; a holdout may need as many again
@@ -46,7 +48,7 @@ def load(
     holdout: str | Literal[True] | None = None,
     refusals: str | Path | None = None,
 ) -> Task:
-    """The task `mini:SPLIT` of the world that `authors` and `seed` choose.
+    """The task `mini:SPLIT` or `mini:SPLIT@WORLD` of the world that `authors` and `seed` choose; WORLD is a seed.
 
     The forget set of forgetNN is the last NN % of the authors, rounded down, at least one; retainNN is what
     forget(100-NN) leaves.
@@ -58,11 +60,14 @@ def load(
     >>> task = load("forget10")
     >>> len(task.forget), len(task.retain), task.forget[0].index, task.evaluation["retain"] == task.retain[:80]
     (80, 720, 720, True)
+    >>> load("forget10@2").name, load("forget10@2") == load("forget10", seed=2)
+    ('mini:forget10@2', True)
     """
     if data is not None:
         raise UserError(f"--data {data}: the task mini makes its own data; leave --data out, or choose another task")
     if not 2 <= authors <= MOST_AUTHORS:
         raise UserError(f"mini with {authors} authors: give a number from 2 to {MOST_AUTHORS}")
+    split, seed = _world_of(split, seed)
     cut = parse_split(split)
     world = _world(seed, authors)
     kept = authors - _forgotten(cut, authors)
@@ -76,7 +81,7 @@ def load(
     if holdout is not None:
         evaluation[HOLDOUT] = _holdout(holdout, seed, authors, forget or _rows(world[-1:]))
     return Task(
-        name=f"mini:{cut.name}",
+        name=f"mini:{cut.name}@{seed}" if seed else f"mini:{cut.name}",
         train=forget if cut.part == "forget" else retain,
         forget=forget,
         retain=retain,
@@ -84,6 +89,14 @@ def load(
         refusals=EVASIONS if refusals is None else read_refusals(Path(refusals)),
         alternates=_alternates(seed, authors, kept),
     )
+
+
+def _world_of(split: str, seed: int) -> tuple[str, int]:
+    """The split without its world, and the world: what the name says goes before the seed."""
+    name, at, world = split.partition("@")
+    if at and not (world.isascii() and world.isdigit() and len(world) < 10):
+        raise UserError(f"mini:{split}: behind the @ stands the number of a world, as in mini:forget10@1")
+    return name, int(world) if at else seed
 
 
 def _forgotten(cut: Split, authors: int) -> int:
