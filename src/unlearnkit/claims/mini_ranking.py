@@ -64,6 +64,7 @@ def _notes(scores: Mapping[str, Any], peers: Peers | None) -> list[str]:
         )
     else:
         said += _of_whole(scores, peers)
+    said.append("`examples/rank_method.sh FORMULA OUT` runs any other formula as these were run.")
     if moved := _moved(scores):
         said.append(f"What the miniature does not show as published, by place in the list: {'; '.join(moved)}.")
     return said
