@@ -77,6 +77,7 @@ def _notes(request: Request) -> list[str]:
         "worlds, and GA's growth was linear by a hair; in three it is not.)",
         "The fits begin behind the first plunge, from answers known by heart to answers of no probability; where that is "
         "was chosen on the curves of world 0.",
+        "Where both of GA's R² are low, it grew faster than along any line.",
         "GA is on summed log-probabilities, NPO's limit as β → 0. Every step is on the whole forget set; curves are means "
         f"over {len(request.seeds)} world{'s' if len(request.seeds) > 1 else ''}.",
     ]
@@ -222,7 +223,9 @@ def _draw(found: Sequence[Ways], path: Path) -> None:
             axes.axvline(ways.descent.first * ways.descent.steps, color=PRINT.ink, linewidth=0.8, linestyle=":")
             axes.set_ylim(0, 1.6 * max(float(curve[-1]) for name, curve in curves.items() if name != "GA"))
         panels[2].set_xscale("log")
-        panels[2].set_xlim(left=3)
+        panels[2].set_xlim(10, ways.descent.steps)
+        panels[2].set_xticks([10, 20, 40, 80], ["10", "20", "40", "80"])
+        panels[2].set_xticks([], minor=True)
         title = ways.descent.title
         dress(panels[0], f"forget loss, {title}", "step", "−log π(answer | question), nats")
         dress(panels[1], f"distance to the start, {title}", "step", "KL(start ‖ now), nats a token")
