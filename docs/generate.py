@@ -71,7 +71,7 @@ def claims_table(before: str) -> str:
 
 def found(page: str) -> str:
     """Whether the page's claim held, and how many of the things that it stands on."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8").split("\n## ")[0]
     held = re.findall(r"^\|.*\| (yes|\*\*no\*\*) \|.*\|$", text, re.MULTILINE)
     yes = held.count("yes")
     return "held" if "**Held.**" in text else f"did not hold ({yes} of {len(held)} parts did)"
