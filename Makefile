@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_OUT ?= demo
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow ray check format clean
 
 demo: $(READY)  ## train the embedded world's models, unlearn with four methods, draw the trade-off
 	$(BIN)/unlearnkit demo --out $(DEMO_OUT)
@@ -15,6 +15,9 @@ test: $(READY)  ## the fast suite, doctests included
 
 test-slow: $(READY)  ## kill tests, process groups, fuzzing, browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
+
+ray: $(READY)  ## the extra for clusters: with it the slow suite tests a local one too
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 
 check: $(READY)  ## format, lint, types, layers, and what the README says of the tree and the claims
 	$(BIN)/ruff format --check .

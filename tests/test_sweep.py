@@ -139,7 +139,10 @@ def test_a_local_ray_with_two_workers(jobs: str, tmp_path: Path) -> None:
         pytest.skip("needs the extra: pip install 'unlearnkit[ray]'")
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    except Exception as problem:  # the machine's, not ours: no shared memory, no free port
+        pytest.skip(f"Ray does not start here: {problem}")
     try:
         _on_ray(jobs, tmp_path)
     finally:
