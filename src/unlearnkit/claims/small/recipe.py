@@ -15,7 +15,7 @@ class SmallRecipe:
     finetune        fields of `Settings`, for target and retain models alike; as the command line reads them, so that a run
                     of `unlearnkit finetune` with the same numbers is the same run
     unlearn         fields of `Settings`; five epochs in steps of 32 are TOFU's (arXiv:2401.06121, section 4), the learning
-                    rate is one at which a model of this size moves within them
+                    rate is one at which a model of this size forgets within them, and not all of it in the first
     max_new_tokens  the longest generation
     """
 
@@ -36,7 +36,7 @@ class SmallRecipe:
         default_factory=lambda: {"lr": 2e-3, "epochs": 8.0, "batch_size": 8, "warmup": 0.03, "schedule": "cosine"}
     )
     unlearn: Mapping[str, Any] = field(
-        default_factory=lambda: {"lr": 4e-4, "epochs": 5, "batch_size": 32, "schedule": "constant"}
+        default_factory=lambda: {"lr": 1e-4, "epochs": 5, "batch_size": 32, "schedule": "constant"}
     )
     max_new_tokens: int = 60
 
