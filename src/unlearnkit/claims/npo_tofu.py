@@ -56,7 +56,7 @@ def run(request: Request) -> Answer:
     plan = QUICK if request.quick else WHOLE
     tables = _tables(request, plan)
     checks = [_leads(tables["forget10"]), *(_first(ways, split) for split, ways in tables.items() if _half(split))]
-    grids = [_grid(split, ways, plan.on(split)) for split, ways in tables.items()]
+    grids = [_who_leads(tables), *(_grid(split, ways, plan.on(split)) for split, ways in tables.items())]
     numbers: dict[str, Any] = {"methods": {split: _plain(ways) for split, ways in tables.items()}}
     pictures = [_draw_methods(request, tables)]
     for part in (_toward_ga(request, plan), *([_weighed(request, plan)] if plan.weights else [])):
@@ -66,7 +66,7 @@ def run(request: Request) -> Answer:
         numbers |= part.numbers
     held = sum(check.held for check in checks)
     return Answer(
-        verdict=f"{held} of {len(checks)} parts held. {checks[0].what}: {checks[0].found}.",
+        verdict=f"{held} of {len(checks)} parts held. {_standing(tables)}",
         checks=checks,
         numbers=numbers,
         tables=grids,
@@ -121,10 +121,34 @@ def _duel(ways: Ways) -> tuple[str, str, str]:
     return ours, other, f"{ours} {said(_best(ways[ours]))}, {other} {said(_best(ways[other]))}"
 
 
+def _ahead(ways: Ways) -> bool:
+    """Whether a method of the NPO family is the best."""
+    ours, other = _leaders(ways)
+    return _best(ways[ours]).log10 > _best(ways[other]).log10
+
+
 def _leads(ways: Ways) -> Check:
-    ours, other, found = _duel(ways)
-    lead = _best(ways[ours]).log10 > _best(ways[other]).log10
-    return Check(f"forget10: an NPO method has the highest forget quality with {KEPT:.0%} of the utility", lead, found)
+    what = f"forget10: an NPO method has the highest forget quality with {KEPT:.0%} of the utility"
+    return Check(what, _ahead(ways), _duel(ways)[2])
+
+
+def _standing(tables: Mapping[str, Ways]) -> str:
+    ahead = [split for split, ways in tables.items() if _ahead(ways)]
+    behind = [split for split in tables if split not in ahead]
+    return (
+        f"With {KEPT:.0%} of the utility kept, an NPO method has the highest forget quality on "
+        f"{', '.join(ahead) or 'no split'}, another method on {', '.join(behind) or 'none'}."
+    )
+
+
+def _who_leads(tables: Mapping[str, Ways]) -> Grid:
+    from unlearnkit.claims.mini.paths import said
+
+    def best(ways: Ways, name: str) -> str:
+        return f"{name}: {said(_best(ways[name]))}"
+
+    rows = [[split, *(best(ways, name) for name in _leaders(ways))] for split, ways in tables.items()]
+    return Grid(f"Highest forget quality with {KEPT:.0%} of the utility", ["split", "NPO methods", "all others"], rows)
 
 
 def _first(ways: Ways, split: str) -> Check:
@@ -214,11 +238,12 @@ def _distance(runs: Runs, formula: str, limit: str) -> float:
 def _weighed(request: Request, plan: Plan) -> Part:
     """The weight of the retain loss beside NPO."""
     from unlearnkit.claims.mini.paths import said
-    from unlearnkit.claims.mini.tradeoffs import draw_tradeoffs
+    from unlearnkit.claims.mini.tradeoffs import Look, draw_tradeoffs
 
     ways = {split: _by_weight(request, split, weights) for split, weights in plan.weights.items()}
     panels = {split: {f"w = {w}": way for w, way in of.items()} for split, of in ways.items()}
-    draw_tradeoffs(panels, dict.fromkeys(panels, 1), request.out / "npo_tofu_weight.png")
+    looks = {f"w = {w}": Look(n, n) for n, w in enumerate(sorted({w for of in ways.values() for w in of}))}
+    draw_tradeoffs(panels, dict.fromkeys(panels, 1), request.out / "npo_tofu_weight.png", looks)
     ends = {split: {weight: way[-1].utility for weight, way in of.items()} for split, of in ways.items()}
     return Part(
         Check(
