@@ -140,6 +140,21 @@ def test_columns_are_computed_once_and_known_to_all(results: dict[int, Results])
         assert sum(first[key]) == pytest.approx(sum(values), abs=1e-5)
 
 
+LEAVING = """
+import atexit, os, sys
+import torch.distributed as dist
+atexit.register(lambda: dist.is_initialized() and os._exit(3))  # what is registered first runs last
+from unlearnkit.training import processes
+processes.join()
+assert processes.gathered(processes.rank()) == [0, 1]
+"""
+
+
+def test_the_group_has_ended_before_python_does() -> None:
+    """A thread of a group that is still there when Python ends aborted one run in four, with all its work done."""
+    start(2, "-c", LEAVING)
+
+
 def test_alone_a_gradient_stays_as_it_is() -> None:
     weight = torch.nn.Parameter(torch.ones(3))
     weight.grad = torch.full((3,), 2.0)

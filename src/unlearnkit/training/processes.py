@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,6 +31,13 @@ def join() -> None:
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("cuda:nccl,cpu:gloo" if gpu else "gloo", timeout=PATIENCE)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """End the group's threads before Python ends: one that still runs then can abort a process that is done."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def several() -> bool:
