@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,11 @@ import pytest
 from unlearnkit.claims import base
 from unlearnkit.claims.base import find_claim
 from unlearnkit.claims.metric_trust import EARNED, SIGNS
+from unlearnkit.claims.mini.cells import MiniWorld, unlearning_cell
+from unlearnkit.claims.mini_ranking import EPOCHS
 from unlearnkit.claims.ranking.published import METHODS as RANKED
 from unlearnkit.claims.reproduce import Options, reproduce
+from unlearnkit.run.settings import Settings
 from unlearnkit.sweep import Cell
 
 Results = Callable[[Cell], Any]
@@ -131,6 +137,34 @@ def test_the_configuration_with_the_best_median_of_the_worlds_is_picked(run_with
     assert "5*" not in npo["formula"]
     assert npo["worlds"] == [0.2, 0.6, 0.6]
     assert npo["score"] == 0.6
+
+
+def test_the_example_runs_a_formula_as_the_ranking_does(tmp_path: Path) -> None:
+    log, stand_in = tmp_path / "log", tmp_path / "unlearnkit"
+    stand_in.write_text(
+        f"#!/bin/bash\nprintf '%q ' \"$@\" >> '{log}'; echo >> '{log}'; for out; do :; done; mkdir -p \"$out\"\n"
+        """printf '{\\n "overall": {\\n  "value": 0.5,\\n' > "$out/scores.json"\n"""
+    )
+    stand_in.chmod(0o700)
+    script = Path(__file__).parents[1] / "examples/rank_method.sh"
+    formula, out = "npo(beta=0.45) + rt", str(tmp_path / "out")
+    environment = os.environ | {"UNLEARNKIT": str(stand_in)}
+    done = subprocess.run([script, formula, out, "2e-4", "1"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "overall 0.5\n", "")
+    calls = [shlex.split(line) for line in log.read_text().splitlines()]
+    assert [call[0] for call in calls] == ["eval", "eval", "unlearn", "eval"]
+    asked = dict(zip(calls[2][1:], calls[2][2:], strict=False))
+    where = MiniWorld("forget10", 1, holdout=True)
+    wanted = unlearning_cell(where, formula, {"lr": 2e-4, "epochs": EPOCHS}).spec
+    assert (asked["--model"], asked["--task"], asked["--objective"]) == (where.target, where.task().name, formula)
+    usual = Settings()  # what the command line takes where nothing is said
+    for name, value in wanted["settings"].items():
+        given = asked.get(f"--{name.replace('_', '-')}", getattr(usual, name))
+        assert type(value)(given) == value, name
+    assert where.retain in calls[0]
+    assert all(
+        call[call.index("--max-new-tokens") + 1] == str(where.max_new_tokens) for call in calls if "eval" in call
+    )
 
 
 def looked(knows: bool, verdict: str) -> dict[str, Any]:
