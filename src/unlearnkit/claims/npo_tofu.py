@@ -34,18 +34,19 @@ class Plan(NamedTuple):
     methods: Mapping[str, str]
     weights: Mapping[str, Sequence[int]]
     betas: Sequence[float]
-    braked: bool = False
+    braked: Sequence[
+        str
+    ] = ()  # the splits on which losses with a brake are shown at the β that stands for the paper's too
 
     def on(self, split: str) -> dict[str, str]:
         """The formulas by name: the methods; on some splits the paper's weight of the retain loss, and the β that stands for
         the paper's."""
         weight = HEAVY.get(split)
         heavy = {f"{loss}+{weight}RT": f"{formula} + {weight}*rt" for loss, formula in LOSSES.items()} if weight else {}
-        braked = BRAKED if self.braked and split in BRAKED_ON else {}
-        return {**self.methods, **heavy, **braked}
+        return {**self.methods, **heavy, **(BRAKED if split in self.braked else {})}
 
 
-WHOLE = Plan(SPLITS, METHODS, WEIGHTS, BETAS, braked=True)
+WHOLE = Plan(SPLITS, METHODS, WEIGHTS, BETAS, BRAKED_ON)
 QUICK = Plan(
     ("forget10",), {name: METHODS[name] for name in ("GA", "GA+RT", "NPO", "NPO+RT", "IDK+RT")}, {}, (1.0, 0.1, 0.004)
 )
@@ -55,10 +56,11 @@ def run(request: Request) -> Answer:
     """The method table on every split, the weights of the retain loss, and β toward 0."""
     plan = QUICK if request.quick else WHOLE
     tables = _tables(request, plan)
-    checks = [_leads(tables["forget10"]), *(_first(ways, split) for split, ways in tables.items() if _half(split))]
-    grids = [_who_leads(tables), *(_grid(split, ways, plan.on(split)) for split, ways in tables.items())]
+    duels = {split: _duel(ways) for split, ways in tables.items()}
+    checks = [_leads(duels["forget10"]), *(_first(duel, split) for split, duel in duels.items() if _half(split))]
+    grids = [_who_leads(duels), *(_grid(split, ways, plan.on(split)) for split, ways in tables.items())]
     numbers: dict[str, Any] = {"methods": {split: _plain(ways) for split, ways in tables.items()}}
-    pictures = [_draw_methods(request, tables)]
+    pictures = [_draw_methods(request, tables, plan)]
     for part in (_toward_ga(request, plan), *([_weighed(request, plan)] if plan.weights else [])):
         checks.append(part.check)
         grids.append(part.grid)
@@ -66,12 +68,12 @@ def run(request: Request) -> Answer:
         numbers |= part.numbers
     held = sum(check.held for check in checks)
     return Answer(
-        verdict=f"{held} of {len(checks)} parts held. {_standing(tables)}",
+        verdict=f"{held} of {len(checks)} parts held. {_standing(duels)}",
         checks=checks,
         numbers=numbers,
         tables=grids,
         pictures=pictures,
-        notes=_notes(request),
+        notes=_notes(request, plan),
     )
 
 
@@ -108,58 +110,58 @@ def _best(way: Path) -> Point:
     return best(way, KEPT)
 
 
-def _leaders(ways: Ways) -> tuple[str, str]:
-    """The best method of the NPO family, and the best of all others."""
-    order = sorted(ways, key=lambda name: (_best(ways[name]).log10, _best(ways[name]).utility), reverse=True)
-    return next(n for n in order if n.startswith("NPO")), next(n for n in order if not n.startswith("NPO"))
+class Duel(NamedTuple):
+    """The best method of the NPO family, and the best of all others, each with the best point of its way."""
+
+    ours: str
+    mine: Point
+    other: str
+    its: Point
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the NPO method has the higher forget quality."""
+        return self.mine.log10 > self.its.log10
+
+    def said(self) -> list[str]:
+        """Both in words."""
+        from unlearnkit.claims.mini.paths import said
+
+        return [f"{self.ours} {said(self.mine)}", f"{self.other} {said(self.its)}"]
 
 
-def _duel(ways: Ways) -> tuple[str, str, str]:
-    from unlearnkit.claims.mini.paths import said
-
-    ours, other = _leaders(ways)
-    return ours, other, f"{ours} {said(_best(ways[ours]))}, {other} {said(_best(ways[other]))}"
-
-
-def _ahead(ways: Ways) -> bool:
-    """Whether a method of the NPO family is the best."""
-    ours, other = _leaders(ways)
-    return _best(ways[ours]).log10 > _best(ways[other]).log10
+def _duel(ways: Ways) -> Duel:
+    found = {name: _best(way) for name, way in ways.items()}
+    order = sorted(found, key=lambda name: (found[name].log10, found[name].utility), reverse=True)
+    ours, other = (next(n for n in order if n.startswith("NPO") is family) for family in (True, False))
+    return Duel(ours, found[ours], other, found[other])
 
 
-def _leads(ways: Ways) -> Check:
+def _leads(duel: Duel) -> Check:
     what = f"forget10: an NPO method has the highest forget quality with {KEPT:.0%} of the utility"
-    return Check(what, _ahead(ways), _duel(ways)[2])
+    return Check(what, duel.ahead, ", ".join(duel.said()))
 
 
-def _standing(tables: Mapping[str, Ways]) -> str:
-    ahead = [split for split, ways in tables.items() if _ahead(ways)]
-    behind = [split for split in tables if split not in ahead]
+def _first(duel: Duel, split: str) -> Check:
+    """Reasonable: meaningful forgetting with the utility kept."""
+    from unlearnkit.claims.mini.paths import MEANINGFUL
+
+    what = f"{split}: only NPO methods have forget quality above {MEANINGFUL} with {KEPT:.0%} of the utility"
+    return Check(what, duel.mine.quality > MEANINGFUL >= duel.its.quality, ", ".join(duel.said()))
+
+
+def _standing(duels: Mapping[str, Duel]) -> str:
+    ahead = [split for split, duel in duels.items() if duel.ahead]
+    behind = [split for split in duels if split not in ahead]
     return (
         f"With {KEPT:.0%} of the utility kept, an NPO method has the highest forget quality on "
         f"{', '.join(ahead) or 'no split'}, another method on {', '.join(behind) or 'none'}."
     )
 
 
-def _who_leads(tables: Mapping[str, Ways]) -> Grid:
-    from unlearnkit.claims.mini.paths import said
-
-    def best(ways: Ways, name: str) -> str:
-        return f"{name}: {said(_best(ways[name]))}"
-
-    rows = [[split, *(best(ways, name) for name in _leaders(ways))] for split, ways in tables.items()]
+def _who_leads(duels: Mapping[str, Duel]) -> Grid:
+    rows = [[split, *duel.said()] for split, duel in duels.items()]
     return Grid(f"Highest forget quality with {KEPT:.0%} of the utility", ["split", "NPO methods", "all others"], rows)
-
-
-def _first(ways: Ways, split: str) -> Check:
-    """Reasonable: meaningful forgetting with the utility kept."""
-    from unlearnkit.claims.mini.paths import MEANINGFUL
-
-    ours, other, found = _duel(ways)
-    alone = _best(ways[ours]).quality > MEANINGFUL >= _best(ways[other]).quality
-    return Check(
-        f"{split}: only NPO methods have forget quality above 0.05 with {KEPT:.0%} of the utility", alone, found
-    )
 
 
 def _grid(split: str, ways: Ways, formulas: Mapping[str, str]) -> Grid:
@@ -176,7 +178,7 @@ def _plain(ways: Ways) -> dict[str, Any]:
     return {name: [point._asdict() for point in way] for name, way in ways.items()}
 
 
-def _draw_methods(request: Request, tables: Mapping[str, Ways]) -> Picture:
+def _draw_methods(request: Request, tables: Mapping[str, Ways], plan: Plan) -> Picture:
     from unlearnkit.claims.mini.tradeoffs import Look, draw_tradeoffs
 
     suffixes = (*KEEPERS, _HEAVY, f"+RT β={BETA_HERE}")
@@ -191,12 +193,14 @@ def _draw_methods(request: Request, tables: Mapping[str, Ways]) -> Picture:
         for split, ways in tables.items()
     }
     draw_tradeoffs(panels, dict.fromkeys(panels, 1), request.out / "npo_tofu_methods.png", looks)
+    more = (
+        f", diamonds w times the retain loss with the paper's w ({', '.join(f'{w} on {s}' for s, w in HEAVY.items())}); "
+        f"triangles on their tips are at β = {BETA_HERE}"
+    )
     return Picture(
         "npo_tofu_methods.png",
         "Every method from the target model (right, below) on; the last epoch is filled. A colour is a loss; circles have "
-        "nothing beside it, squares the retain loss, triangles the divergence, diamonds w times the retain loss with the "
-        f"paper's w ({', '.join(f'{weight} on {split}' for split, weight in HEAVY.items())}); triangles on their tips are "
-        f"at β = {BETA_HERE}.",
+        f"nothing beside it, squares the retain loss, triangles the divergence{more if plan is WHOLE else ''}.",
     )
 
 
@@ -269,16 +273,21 @@ def _by_weight(request: Request, split: str, weights: Sequence[int]) -> dict[int
     return {weight: runs.way(split, formula) for weight, formula in formulas.items()}
 
 
-def _notes(request: Request) -> list[str]:
-    return [
+def _notes(request: Request, plan: Plan) -> list[str]:
+    said = [
         "Every method has the demo's learning rate, epochs and batch size, and weight 1 on what keeps where no other is "
         "named: one that would want another is not shown at its best.",
-        "Where the paper gave NPO+RT a larger weight (its table 2), here every loss is shown with it, so that NPO is not "
-        "compared with losses that were given less.",
-        "Answers here have nine tokens where TOFU's have about forty, so at β = 0.1 NPO, DPO and KTO brake later. On "
-        f"{' and '.join(BRAKED_ON)} they are shown at β = {BETA_HERE} as well, which stands for the paper's.",
+        "Answers here have nine tokens where TOFU's have about forty, so at β = 0.1 NPO, DPO and KTO brake later.",
         f"Median over {len(request.seeds)} world{'s' if len(request.seeds) > 1 else ''}, epoch by epoch.",
     ]
+    if plan is WHOLE:
+        said += [
+            "Where the paper gave NPO+RT a larger weight (its table 2), here every loss is shown with it: NPO is not "
+            "compared with losses that were given less.",
+            f"On {' and '.join(BRAKED_ON)} NPO, DPO and KTO are shown at β = {BETA_HERE} as well, which stands for the "
+            "paper's.",
+        ]
+    return said
 
 
 CLAIM = Claim(
