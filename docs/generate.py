@@ -60,7 +60,10 @@ def _cell(value: float) -> str:
 
 def claims_table(before: str) -> str:
     """The table of claims with its column of what was found filled in from the pages that each row links."""
-    heads, line, *rows = inside(before, "claims").strip().splitlines()
+    marked = _marked("claims").search(before)
+    if marked is None:
+        sys.exit("no markers for claims in the page")
+    heads, line, *rows = marked[2].strip().splitlines()
     filled = []
     for row in rows:
         *said, _, links = (cell.strip() for cell in row.strip("|").split("|"))
@@ -77,17 +80,15 @@ def found(page: str) -> str:
     return "held" if "**Held.**" in text else f"did not hold ({yes} of {len(held)} parts did)"
 
 
-def inside(text: str, name: str) -> str:
-    """What stands between the markers of that name."""
-    return text.split(f"<!-- {name}:begin -->\n")[1].split(f"<!-- {name}:end -->")[0]
+def _marked(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- {name}:begin -->\n)(.*?)(<!-- {name}:end -->)", re.DOTALL)
 
 
 def put(text: str, name: str, inside: str) -> str:
     """Replace what stands between the markers of that name."""
-    marked = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-    if not marked.search(text):
+    if not _marked(name).search(text):
         sys.exit(f"no markers for {name} in the page")
-    return marked.sub(lambda found: found[1] + inside + "\n" + found[2], text)
+    return _marked(name).sub(lambda found: found[1] + inside + "\n" + found[3], text)
 
 
 def keep_result(folder: Path) -> None:
