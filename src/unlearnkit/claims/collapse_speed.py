@@ -72,9 +72,8 @@ def run(request: Request) -> Answer:
 def _notes(request: Request) -> list[str]:
     said = [
         "The paper proves linear against logarithmic growth for gradient descent on a logistic regression. A language model "
-        "has layers, whose gradients grow with the weights. AdamW, with which such models are trained, takes steps of one "
-        "length whatever the gradient; it is shown beside and not judged. (An earlier version judged it alone, in two "
-        "worlds, and GA's growth was linear by a hair; in three it is not.)",
+        "has layers, whose gradients grow with the weights. AdamW, with which such models are trained, takes steps of about "
+        "one length whatever the gradient; it is shown beside and not judged (why: docs/design/shape.md).",
         "The fits begin behind the first plunge, from answers known by heart to answers of no probability; where that is "
         "was chosen on the curves of world 0.",
         "Where both of GA's R² are low, it grew faster than along any line.",

@@ -55,8 +55,8 @@ def _notes(scores: Mapping[str, Any], peers: Peers | None) -> list[str]:
         "The published list holds models at the end of 5 or 10 epochs and no epochs between, so ends are what is judged. At "
         "its best epoch a method may pass through a point that the list would not show.",
         "Learning rates, NPO's β, the refusals and the other answers of the embedded world were settled with the published "
-        "ranking in view, on the first world. The peer's tables were not used for it. (An earlier setting of the "
-        "miniature had been judged at the best epoch, with ρ = -0.22, and laid beside them; `git log` has its page.)",
+        "ranking in view, on the first world. The peer's tables were not used for it. What earlier settings had given is "
+        "told in docs/design/shape.md.",
     ]
     if peers is None:
         said.append(
@@ -78,8 +78,7 @@ def _of_whole(scores: Mapping[str, Any], peers: Peers) -> list[str]:
     other = [name for name in METHODS if scores[name][JUDGED]["score"] and not _is_chosen(scores, name)]
     said = [
         "As in the published list, each method is shown by the best of its configurations: the one whose median over the "
-        "worlds is highest. An earlier version had picked it in the first world alone, which gave ρ = 0.79: GradDiff's was "
-        "one that failed in the others.",
+        "worlds is highest.",
         f"One world alone ranks less surely: the same picks have ρ = {', '.join(_each_world(scores))} in the single worlds.",
         "The peer's tables are untuned runs: weight 1, and the smallest learning rate. So run, methods end here with forget "
         f"qualities between 1e{min(here):.0f} and 1e{max(here):.0f}, there between {min(there):.0e} and {max(there):.2g}: "
